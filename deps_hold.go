@@ -1,0 +1,40 @@
+//go:build hold
+
+// Package hold keeps go.mod complete while the packages are being written; deleted before the first release.
+package hold
+
+import (
+	_ "github.com/asynkron/protoactor-go/actor"
+	_ "github.com/chromedp/chromedp"
+	_ "github.com/containerd/cgroups/v3/cgroup1"
+	_ "github.com/containerd/cgroups/v3/cgroup2"
+	_ "github.com/fsnotify/fsnotify"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/google/go-containerregistry/pkg/authn"
+	_ "github.com/google/go-containerregistry/pkg/registry"
+	_ "github.com/google/go-containerregistry/pkg/v1/layout"
+	_ "github.com/google/go-containerregistry/pkg/v1/mutate"
+	_ "github.com/google/go-containerregistry/pkg/v1/random"
+	_ "github.com/google/go-containerregistry/pkg/v1/remote"
+	_ "github.com/google/go-containerregistry/pkg/v1/static"
+	_ "github.com/google/go-containerregistry/pkg/v1/validate"
+	_ "github.com/google/renameio/v2"
+	_ "github.com/landlock-lsm/go-landlock/landlock"
+	_ "github.com/opencontainers/go-digest"
+	_ "github.com/opencontainers/image-spec/specs-go/v1"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/prometheus/procfs"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/spf13/cobra"
+	_ "github.com/tetratelabs/wazero"
+	_ "github.com/vbauerster/mpb/v8/decor"
+	_ "go.uber.org/goleak"
+	_ "go.uber.org/zap/exp/zapslog"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/term"
+	_ "k8s.io/api/core/v1"
+	_ "k8s.io/apimachinery/pkg/util/validation"
+	_ "k8s.io/utils/clock/testing"
+	_ "sigs.k8s.io/yaml"
+)

@@ -1,0 +1,100 @@
+// Package bundle is the file contract between the daemon and its shims: one directory for each attempt to run a container.
+package bundle
+
+import "time"
+
+// Spec is spec.json: everything a shim must know to run one attempt of one container. The daemon writes it before it
+// starts the shim; nobody changes it afterwards.
+type Spec struct {
+	// Version is SpecVersion. A shim refuses any other.
+	Version int `json:"version"`
+
+	PodUID    string `json:"podUID"`
+	Namespace string `json:"namespace"`
+	Pod       string `json:"pod"`
+	Container string `json:"container"`
+	// Attempt counts from 0 and is the container's restartCount.
+	Attempt int `json:"attempt"`
+	// ContainerID is "wazlet://" and 64 hexadecimal digits, unique for each attempt.
+	ContainerID string `json:"containerID"`
+	// ImageID is the image's digest reference, for whoever adopts the attempt.
+	ImageID string `json:"imageID"`
+
+	// Module is the host path of the wasm module, ModuleDigest its sha256 ("sha256:…").
+	Module       string `json:"module"`
+	ModuleDigest string `json:"moduleDigest"`
+	// CacheDir is the directory of compiled modules that all shims share.
+	CacheDir string `json:"cacheDir"`
+
+	// Args is argv, argv[0] included. Env holds K=V.
+	Args []string `json:"args"`
+	Env  []string `json:"env,omitempty"`
+	// Rootfs is the host directory that the guest sees as /; it belongs to this attempt alone. RootReadOnly makes it read-only.
+	Rootfs       string  `json:"rootfs"`
+	RootReadOnly bool    `json:"rootReadOnly,omitempty"`
+	Mounts       []Mount `json:"mounts,omitempty"`
+
+	// MemoryBytes bounds the guest's linear memory; 0 means the engine's own bound (4 GiB).
+	MemoryBytes int64 `json:"memoryBytes,omitempty"`
+
+	// Log is where stdout and stderr go. Nil: to the shim's own stdout and stderr, as `wazlet try` wants it.
+	Log *Log `json:"log,omitempty"`
+	// TerminationMessagePath is the guest path of the termination message, which is the host file TerminationMessage.
+	TerminationMessagePath string `json:"terminationMessagePath,omitempty"`
+
+	// Cgroups are the cgroup directories (one for each v1 controller, or one of v2) that the shim joins before anything else.
+	Cgroups []string `json:"cgroups,omitempty"`
+	// Landlock restricts the shim to the paths of this spec.
+	Landlock bool `json:"landlock"`
+}
+
+// SpecVersion is the version of Spec that this build reads and writes.
+const SpecVersion = 1
+
+// Mount is one directory or file of the host inside the guest.
+type Mount struct {
+	Host     string `json:"host"`
+	Guest    string `json:"guest"`
+	ReadOnly bool   `json:"readOnly,omitempty"`
+}
+
+// Log is a CRI log file with rotation.
+type Log struct {
+	Path     string `json:"path"`
+	MaxBytes int64  `json:"maxBytes"`
+	MaxFiles int    `json:"maxFiles"`
+}
+
+// State is state.json, which the shim writes once the guest's _start is about to be entered.
+type State struct {
+	PID int `json:"pid"`
+	// StartTicks is field 22 of /proc/PID/stat; with it a reused pid is told from the shim.
+	StartTicks uint64    `json:"startTicks"`
+	StartedAt  time.Time `json:"startedAt"`
+}
+
+// ExitReason is why a guest ended, as the shim (or whoever found it dead) saw it.
+type ExitReason string
+
+// The reasons of exit.json.
+const (
+	Completed  ExitReason = "Completed"
+	Error      ExitReason = "Error"
+	Trap       ExitReason = "Trap"
+	StartError ExitReason = "StartError"
+	OOMKilled  ExitReason = "OOMKilled"
+	Killed     ExitReason = "Killed"
+)
+
+// Exit is exit.json: the last thing a shim writes, atomically.
+type Exit struct {
+	Code   int32      `json:"code"`
+	Reason ExitReason `json:"reason"`
+	// Message is the trap's text with the wasm stack, or what could not be instantiated; at most 4096 bytes.
+	Message    string    `json:"message,omitempty"`
+	StartedAt  time.Time `json:"startedAt,omitzero"`
+	FinishedAt time.Time `json:"finishedAt"`
+	// PeakMemoryBytes is the guest's largest linear memory, CPUTimeNanos the process's user and system time.
+	PeakMemoryBytes uint64 `json:"peakMemoryBytes,omitempty"`
+	CPUTimeNanos    int64  `json:"cpuTimeNanos,omitempty"`
+}

@@ -1,0 +1,107 @@
+package moduleactor
+
+import (
+	"time"
+
+	"github.com/wazlet/wazlet/actors"
+	"github.com/wazlet/wazlet/moduleactor/bundle"
+	"github.com/wazlet/wazlet/moduleactor/image"
+)
+
+// Spec is one container of one Pod, resolved as far as it can be without its image. It is immutable: a changed container
+// is another Spec.
+type Spec struct {
+	Pod       actors.PodRef
+	Container string
+	FieldPath string // spec.containers{name}
+
+	Image      string
+	PullPolicy image.PullPolicy
+
+	// Command and Args override the image's entrypoint and cmd as in Kubernetes, after $(VAR) expansion.
+	Command, Args []string
+	Env           []string // K=V, later ones win over the image's
+	WorkingDir    string
+	Mounts        []bundle.Mount
+	RootReadOnly  bool
+
+	MemoryBytes   int64 // limit, 0 = none
+	CPUMillicores int64 // limit, 0 = none
+
+	// LogDir is <podLogsDir>/<ns>_<pod>_<uid>/<container>; the attempt's file is <attempt>.log in it.
+	LogDir string
+
+	TerminationMessagePath   string
+	TerminationMessagePolicy string // File or FallbackToLogsOnError
+}
+
+// Command is what a pod actor tells a module actor.
+//
+//sumtype:decl
+type Command interface{ command() }
+
+// Run starts an attempt; the first message a module actor acts on. A module actor that was just (re)started waits in
+// Created for it.
+type Run struct {
+	Spec    Spec
+	Attempt int
+	// Adopt takes over the shim that already runs this attempt instead of starting one. If none runs any more, the
+	// ending it left is reported as if it had been watched.
+	Adopt bool
+}
+
+// Terminate ends the guest: SIGTERM to the shim, SIGKILL after Grace or after KillWait, whichever is sooner (a guest of
+// WASI preview 1 cannot handle a signal, so a shim that is still there after KillWait is stuck). Before the guest runs it
+// cancels the pull. Either way an Exit follows. Repeated, it can only shorten the grace.
+type Terminate struct {
+	Grace, KillWait time.Duration
+}
+
+func (Run) command()       {}
+func (Terminate) command() {}
+
+// Fact is what a module actor tells its pod actor. Endings are not facts: they come as actors.Exit to HandleFailure.
+// Each names the container and the attempt, so that a late one is recognized.
+//
+//sumtype:decl
+type Fact interface{ fact() }
+
+// Pulling says that the image is being looked for, in a registry when Remote.
+type Pulling struct {
+	Container string
+	Attempt   int
+	Image     string
+}
+
+// Pulled says that the image is on this machine. ImageID is its digest reference, Size in bytes; Took is zero when it
+// was present already. Waited is the part of Took that was spent waiting for a free slot.
+type Pulled struct {
+	Container      string
+	Attempt        int
+	Image, ImageID string
+	Size           int64
+	Present        bool
+	Took, Waited   time.Duration
+}
+
+// Created says that the bundle is written and the module is compiled.
+type Created struct {
+	Container   string
+	Attempt     int
+	ContainerID string
+}
+
+// Started says that the guest's _start was entered.
+type Started struct {
+	Container            string
+	Attempt              int
+	ContainerID, ImageID string
+	PID                  int
+	StartedAt            time.Time
+	Adopted              bool
+}
+
+func (Pulling) fact() {}
+func (Pulled) fact()  {}
+func (Created) fact() {}
+func (Started) fact() {}

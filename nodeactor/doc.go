@@ -1,0 +1,2 @@
+// Package nodeactor supervises the Pods of one node.
+package nodeactor

@@ -1,0 +1,43 @@
+package nodeactor
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/wazlet/wazlet/actors"
+)
+
+// Command is what the rest of the daemon tells the node actor.
+//
+//sumtype:decl
+type Command interface{ command() }
+
+// Apply adds a Pod or changes a known one (same UID). The Pod belongs to the receiver.
+type Apply struct{ Pod *corev1.Pod }
+
+// Remove ends a Pod and forgets it. Grace nil means the Pod's own terminationGracePeriodSeconds.
+type Remove struct {
+	UID   string
+	Grace *time.Duration
+}
+
+// Resync is the complete list of wanted Pods: whatever is not in it is removed. Until the first Resync nothing that
+// was recovered from disk is ended for not being wanted.
+type Resync struct{ Pods []*corev1.Pod }
+
+// Tune replaces the supervision parameters of the whole tree.
+type Tune struct{ Supervision actors.Supervision }
+
+// Drain ends all Pods. When the last one is gone, Done is closed.
+type Drain struct{ Done chan<- struct{} }
+
+// List asks for all Pods with their current status. Reply needs room for one value.
+type List struct{ Reply chan<- []*corev1.Pod }
+
+func (Apply) command()  {}
+func (Remove) command() {}
+func (Resync) command() {}
+func (Tune) command()   {}
+func (Drain) command()  {}
+func (List) command()   {}

@@ -1,0 +1,2 @@
+// Package podactor supervises the containers of one Pod.
+package podactor
