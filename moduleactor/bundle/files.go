@@ -1,0 +1,121 @@
+package bundle
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+)
+
+// maxFileBytes bounds what is read of any file of a bundle; argv, environment and mounts of a container are far smaller.
+const maxFileBytes = 4 << 20
+
+// ParseSpec decodes spec.json strictly and validates it.
+func ParseSpec(data []byte) (Spec, error) {
+	var s Spec
+	if err := decodeStrict(data, &s); err != nil {
+		return Spec{}, err
+	}
+	if err := s.Validate(); err != nil {
+		return Spec{}, err
+	}
+	return s, nil
+}
+
+// ReadSpec reads the spec of the attempt in dir. An error names the file; fs.ErrNotExist can be matched.
+func ReadSpec(dir string) (Spec, error) {
+	path := filepath.Join(dir, SpecFile)
+	data, err := readBounded(path)
+	if err != nil {
+		return Spec{}, err
+	}
+	s, err := ParseSpec(data)
+	if err != nil {
+		return Spec{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+// WriteSpec writes spec.json atomically; it refuses an invalid spec.
+func WriteSpec(dir string, s Spec) error {
+	if err := s.Validate(); err != nil {
+		return fmt.Errorf("spec: %w", err)
+	}
+	return writeJSON(filepath.Join(dir, SpecFile), s)
+}
+
+// ReadState reads what the shim wrote when the guest started. fs.ErrNotExist: it has not.
+func ReadState(dir string) (State, error) { return readJSON(dir, StateFile, (*State).validate) }
+
+// WriteState writes state.json atomically.
+func WriteState(dir string, s State) error { return writeJSON(filepath.Join(dir, StateFile), s) }
+
+// ReadExit reads how the attempt ended. fs.ErrNotExist: it has not, or nobody has noticed yet.
+func ReadExit(dir string) (Exit, error) { return readJSON(dir, ExitFile, (*Exit).validate) }
+
+// WriteExit writes exit.json atomically. Only the holder of the attempt's lock may.
+func WriteExit(dir string, e Exit) error { return writeJSON(filepath.Join(dir, ExitFile), e) }
+
+func readJSON[T any](dir, name string, validate func(*T) error) (T, error) {
+	var v T
+	path := filepath.Join(dir, name)
+	data, err := readBounded(path)
+	if err != nil {
+		return v, err
+	}
+	if err := errors.Join(decodeStrict(data, &v), validate(&v)); err != nil {
+		var zero T
+		return zero, fmt.Errorf("%s: %w", path, err)
+	}
+	return v, nil
+}
+
+func decodeStrict(data []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return fmt.Errorf("decode: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("decode: more than one JSON value")
+	}
+	return nil
+}
+
+func readBounded(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxFileBytes {
+		return nil, fmt.Errorf("%s: larger than %d bytes", path, maxFileBytes)
+	}
+	return data, nil
+}
+
+// writeJSON replaces path by temporary file, sync and rename, so that a reader sees all of it or nothing, also after a
+// power cut.
+func writeJSON(path string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", path, err)
+	}
+	return writeFile(path, append(data, '\n'))
+}
+
+func writeFile(path string, data []byte) error {
+	if err := renameio.WriteFile(path, data, 0o600, renameio.WithTempDir(filepath.Dir(path)), renameio.IgnoreUmask()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
