@@ -1,0 +1,89 @@
+# wazlet. `make help` lists the targets.
+
+GO       ?= go
+BIN      := bin
+TOOL     := $(GO) tool -modfile=.ci/tools.mod
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+EXAMPLES := $(patsubst deploy/examples/%/main.go,%,$(wildcard deploy/examples/*/main.go))
+GUESTS   := $(EXAMPLES:%=$(BIN)/examples/%.wasm)
+# What a C guest is built with, where Debian's clang, lld, wasi-libc and libclang-rt-dev-wasm32 are installed.
+CLANG    ?= clang
+WASM_CC  := $(CLANG) --target=wasm32-wasi --sysroot=/usr -O2
+HAVE_CC  := $(shell printf 'int main(void){return 0;}' | $(WASM_CC) -x c -o /dev/null - 2>/dev/null && echo yes)
+ifeq ($(HAVE_CC),yes)
+C_EXAMPLES := $(patsubst deploy/examples/%/main.c,%,$(wildcard deploy/examples/*/main.c))
+GUESTS     += $(C_EXAMPLES:%=$(BIN)/examples/%.wasm)
+endif
+
+RUN      := .run
+SEEDS    ?= 200
+
+.PHONY: help build run examples import test test-unit test-sim test-e2e lint fmt bench gen check ci clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## bin/wazlet and bin/wazlet-shim
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/wazlet ./cmd/wazlet-shim
+
+examples: $(GUESTS) ## the example guests, into bin/examples
+
+$(BIN)/examples/%.wasm: deploy/examples/%/main.go
+	@mkdir -p $(@D)
+	GOOS=wasip1 GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w' -o $@ ./$(<D)
+
+$(BIN)/examples/%.wasm: deploy/examples/%/main.c
+	@mkdir -p $(@D)
+	$(WASM_CC) -o $@ $<
+
+run: build import ## a standalone node on the example Pods, in the foreground; Ctrl-C drains it
+	@mkdir -p $(RUN)/manifests && cp deploy/examples/manifests/*.yaml $(RUN)/manifests/
+ifeq ($(HAVE_CC),yes)
+	@cp deploy/examples/manifests-c/*.yaml $(RUN)/manifests/
+endif
+	$(BIN)/wazlet run --config deploy/examples/node.yaml --root-dir $(RUN)/state --manifest-dir $(RUN)/manifests
+
+import: build examples
+	@for g in $(GUESTS); do n=$$(basename $$g .wasm); \
+	  $(BIN)/wazlet image import $$g --name localhost/wazlet-examples/$$n:v1 --root-dir $(RUN)/state || exit 1; done
+
+test: test-unit test-sim test-e2e ## everything
+
+test-unit: ## unit tests with the race detector
+	$(GO) test -race ./...
+
+test-sim: ## the seeded simulations, SEEDS of them (default 200)
+	$(GO) test ./podactor ./nodeactor -run Simulation -count=1 -timeout 80m -args -sim.seeds $(SEEDS)
+
+test-e2e: build examples ## the real binaries, end to end
+	$(GO) test -race -count=1 -timeout 20m -tags e2e ./cmd/wazlet/e2e
+
+lint: ## golangci-lint and go vet for every platform we build on
+	$(TOOL) golangci-lint run ./...
+	$(TOOL) golangci-lint run --build-tags e2e ./cmd/wazlet/e2e
+	GOOS=linux GOARCH=arm64 $(GO) vet ./...
+	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./cmd/wazlet
+	GOOS=wasip1 GOARCH=wasm $(GO) vet ./deploy/examples/...
+
+fmt: ## gofumpt and gci
+	$(TOOL) golangci-lint fmt ./...
+
+bench: build examples ## measures side by side with what we are compared to, and prints ratios
+	$(GO) run ./cmd/wazlet-bench --bin $(BIN)
+
+gen: ## generated files
+	$(GO) generate ./...
+
+check: ## what CI checks besides the tests: tidy, generated files, format, lint
+	$(GO) mod tidy -diff
+	$(TOOL) golangci-lint fmt --diff ./...
+	$(MAKE) gen && git diff --exit-code
+	$(MAKE) lint
+
+ci: check test ## what CI runs
+
+clean: ## removes what was built; a node's state in .run too
+	rm -rf $(BIN) $(RUN)
