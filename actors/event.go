@@ -1,16 +1,40 @@
 package actors
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
+
+//go:generate go tool -modfile=../.ci/tools.mod stringer -type=Kind -linecomment
 
 // Kind is the layer of an actor in the tree.
 type Kind uint8
 
 // The three layers.
 const (
-	KindNode Kind = iota + 1
-	KindPod
-	KindModule
+	KindNode   Kind = iota + 1 // node
+	KindPod                    // pod
+	KindModule                 // module
 )
+
+// MarshalText writes the kind's name.
+func (k Kind) MarshalText() ([]byte, error) {
+	if k < KindNode || k > KindModule {
+		return nil, fmt.Errorf("kind of actor: must be node, pod or module (got %d)", uint8(k))
+	}
+	return []byte(k.String()), nil
+}
+
+// UnmarshalText reads the kind's name.
+func (k *Kind) UnmarshalText(text []byte) error {
+	for c := KindNode; c <= KindModule; c++ {
+		if c.String() == string(text) {
+			*k = c
+			return nil
+		}
+	}
+	return fmt.Errorf("kind of actor: must be node, pod or module (got %q)", text)
+}
 
 // PodRef names a Pod. The zero value stands for no Pod.
 type PodRef struct {
