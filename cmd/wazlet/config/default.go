@@ -1,0 +1,103 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/wazlet/wazlet/actors"
+)
+
+// StandalonePodCIDR is the podCIDR of a node without a cluster: loopback addresses, which need no network set-up.
+const StandalonePodCIDR = "127.88.0.0/16"
+
+// Host is what defaults depend on.
+type Host struct {
+	// Name is the host name.
+	Name string
+	// Root says that wazlet runs as root.
+	Root bool
+	// StateDir and ConfigDir are the user's directories for state and configuration; not used when Root.
+	StateDir, ConfigDir string
+}
+
+// ThisHost describes the machine and user that the process runs as.
+func ThisHost() Host {
+	name, err := os.Hostname()
+	if err != nil {
+		name = "" // Validate asks for a nodeName then
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		home = string(filepath.Separator)
+	}
+	return Host{
+		Name:      name,
+		Root:      os.Geteuid() == 0,
+		StateDir:  xdg("XDG_STATE_HOME", filepath.Join(home, ".local", "state")),
+		ConfigDir: xdg("XDG_CONFIG_HOME", filepath.Join(home, ".config")),
+	}
+}
+
+// xdg returns a directory of the XDG base directory specification, which says that relative ones are to be ignored.
+func xdg(variable, otherwise string) string {
+	if dir := os.Getenv(variable); filepath.IsAbs(dir) {
+		return dir
+	}
+	return otherwise
+}
+
+// Default is the configuration of a node on this machine that has neither a file nor flags.
+func Default() NodeConfiguration { return ThisHost().Default() }
+
+// Default is the configuration of a node on host h that has neither a file nor flags.
+func (h Host) Default() NodeConfiguration { return h.complete(h.base()) }
+
+// base holds the defaults that do not depend on other fields.
+func (h Host) base() NodeConfiguration {
+	c := NodeConfiguration{
+		TypeMeta:    metav1.TypeMeta{APIVersion: APIVersion, Kind: Kind},
+		NodeName:    strings.ToLower(h.Name),
+		RootDir:     "/var/lib/wazlet",
+		ManifestDir: "/etc/wazlet/manifests",
+		MaxPods:     250,
+		Isolation:   Isolation{Default: IsolationProcess},
+		Supervision: actors.DefaultSupervision(),
+		Images: Images{
+			MaxParallelPulls:    4,
+			MaxParallelCompiles: 1,
+			InsecureRegistries:  []string{},
+			GC:                  ImageGC{HighPercent: 85, LowPercent: 80},
+		},
+		KubeletServer: Listener{Address: "0.0.0.0", Port: 10250},
+		Debug:         Listener{Address: "127.0.0.1", Port: 10248},
+		Logging:       Logging{Level: LevelInfo, Format: FormatJSON},
+	}
+	if !h.Root {
+		c.RootDir = filepath.Join(h.StateDir, "wazlet")
+		c.ManifestDir = filepath.Join(h.ConfigDir, "wazlet", "manifests")
+	}
+	return c
+}
+
+// complete fills in what depends on other fields and was not given.
+func (h Host) complete(c NodeConfiguration) NodeConfiguration {
+	if c.NodeName == "" {
+		c.NodeName = strings.ToLower(h.Name)
+	}
+	if c.PodLogsDir == "" {
+		c.PodLogsDir = "/var/log/pods"
+		if !h.Root {
+			c.PodLogsDir = filepath.Join(c.RootDir, "log")
+		}
+	}
+	if c.PodCIDR == "" && c.Kubeconfig == "" {
+		c.PodCIDR = StandalonePodCIDR
+	}
+	if c.Isolation.RuntimeClasses == nil {
+		c.Isolation.RuntimeClasses = map[string]IsolationMode{"wasm-shared": IsolationShared}
+	}
+	return c
+}

@@ -1,0 +1,116 @@
+// Package config is the configuration of a node: one strict, versioned YAML file, overridden by flags.
+package config
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/wazlet/wazlet/actors"
+)
+
+// APIVersion and Kind head every configuration file.
+const (
+	APIVersion = "wazlet.dev/v1alpha1"
+	Kind       = "NodeConfiguration"
+)
+
+// NodeConfiguration is the file. What it does not give has the value of Default.
+type NodeConfiguration struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// NodeName is the name of the Node object and the suffix of static Pods' names. Default: the host name.
+	NodeName string `json:"nodeName"`
+	// RootDir holds everything wazlet keeps: images, compiled modules, Pods. Default: /var/lib/wazlet, for other users than
+	// root $XDG_STATE_HOME/wazlet or ~/.local/state/wazlet.
+	RootDir string `json:"rootDir"`
+	// PodLogsDir is where containers' logs are, as log collectors expect it. Default: /var/log/pods, for other users than
+	// root rootDir/log.
+	PodLogsDir string `json:"podLogsDir"`
+	// Kubeconfig is how to reach a cluster; empty means a standalone node.
+	Kubeconfig string `json:"kubeconfig"`
+	// BootstrapKubeconfig is what a kubeconfig is asked for with.
+	BootstrapKubeconfig string `json:"bootstrapKubeconfig"`
+	// ManifestDir is watched for static Pods; empty means none. Default: /etc/wazlet/manifests, for other users than root
+	// $XDG_CONFIG_HOME/wazlet/manifests or ~/.config/wazlet/manifests.
+	ManifestDir string `json:"manifestDir"`
+	// MaxPods bounds the Pods of this node; default 250.
+	MaxPods int `json:"maxPods"`
+	// PodCIDR is what Pods' addresses are taken from. Default: what the Node object says, standalone 127.88.0.0/16.
+	PodCIDR string `json:"podCIDR"`
+
+	Isolation     Isolation          `json:"isolation"`
+	Supervision   actors.Supervision `json:"supervision"`
+	Images        Images             `json:"images"`
+	KubeletServer Listener           `json:"kubeletServer"`
+	Debug         Listener           `json:"debug"`
+	Logging       Logging            `json:"logging"`
+}
+
+// IsolationMode is how guests are kept apart (ADR D2).
+type IsolationMode string
+
+const (
+	// IsolationProcess gives each container a process of its own; the default.
+	IsolationProcess IsolationMode = "process"
+	// IsolationShared runs many containers in one process.
+	IsolationShared IsolationMode = "shared"
+)
+
+// Isolation maps Pods to isolation modes.
+type Isolation struct {
+	// Default holds for Pods without a runtimeClassName.
+	Default IsolationMode `json:"default"`
+	// RuntimeClasses maps runtimeClassName to a mode. Giving it replaces the default, {wasm-shared: shared}.
+	RuntimeClasses map[string]IsolationMode `json:"runtimeClasses"`
+}
+
+// Images is about pulling, compiling and keeping images.
+type Images struct {
+	// MaxParallelPulls bounds simultaneous downloads; default 4.
+	MaxParallelPulls int `json:"maxParallelPulls"`
+	// MaxParallelCompiles bounds simultaneous compilations, each of which may take hundreds of megabytes; default 1.
+	MaxParallelCompiles int `json:"maxParallelCompiles"`
+	// InsecureRegistries are spoken to by plain HTTP, or HTTPS with any certificate: host or host:port.
+	InsecureRegistries []string `json:"insecureRegistries"`
+	// GC can be changed while the node runs.
+	GC ImageGC `json:"gc"`
+}
+
+// ImageGC says, in percent of the file system, when unused images are removed: from HighPercent on, down to LowPercent.
+type ImageGC struct {
+	HighPercent int `json:"highPercent"`
+	LowPercent  int `json:"lowPercent"`
+}
+
+// Listener is where a server listens. Port 0 takes any free one.
+type Listener struct {
+	// Address is an IP address.
+	Address string `json:"address"`
+	Port    int    `json:"port"`
+}
+
+// LogLevel is the least important level that is written.
+type LogLevel string
+
+// The levels.
+const (
+	LevelDebug LogLevel = "debug"
+	LevelInfo  LogLevel = "info"
+	LevelWarn  LogLevel = "warn"
+	LevelError LogLevel = "error"
+)
+
+// LogFormat is the form of a log line.
+type LogFormat string
+
+const (
+	// FormatJSON is one JSON object in each line; the default.
+	FormatJSON LogFormat = "json"
+	// FormatText is for people.
+	FormatText LogFormat = "text"
+)
+
+// Logging is the daemon's own log. It can be changed while the node runs.
+type Logging struct {
+	Level  LogLevel  `json:"level"`
+	Format LogFormat `json:"format"`
+}

@@ -1,0 +1,194 @@
+package config
+
+import (
+	"errors"
+	"maps"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/wazlet/wazlet/kube/source/strictyaml"
+)
+
+const noCluster = "joining a cluster is not part of this release; leave it empty for a standalone node"
+
+// Validate joins every problem of c as "field.path: problem (got X)".
+func (c NodeConfiguration) Validate() error {
+	var errs []error
+	for _, p := range c.problems() {
+		errs = append(errs, p)
+	}
+	return errors.Join(errs...)
+}
+
+func (c NodeConfiguration) problems() []strictyaml.Problem {
+	all := c.validateHead()
+	all = append(all, c.validateNode()...)
+	all = append(all, c.Isolation.validate(field.NewPath("isolation"))...)
+	all = append(all, c.Supervision.Validate(field.NewPath("supervision"))...)
+	all = append(all, c.Images.validate(field.NewPath("images"))...)
+	all = append(all, c.validateServers()...)
+	all = append(all, c.Logging.validate(field.NewPath("logging"))...)
+	ps := make([]strictyaml.Problem, 0, len(all))
+	for _, e := range all {
+		ps = append(ps, strictyaml.FromField(e))
+	}
+	return ps
+}
+
+func (c NodeConfiguration) validateHead() field.ErrorList {
+	var all field.ErrorList
+	if c.APIVersion != APIVersion {
+		all = append(all, field.Invalid(field.NewPath("apiVersion"), c.APIVersion, "must be "+APIVersion))
+	}
+	if c.Kind != Kind {
+		all = append(all, field.Invalid(field.NewPath("kind"), c.Kind, "must be "+Kind))
+	}
+	return all
+}
+
+func (c NodeConfiguration) validateNode() field.ErrorList {
+	var all field.ErrorList
+	name := field.NewPath("nodeName")
+	if c.NodeName == "" {
+		all = append(all, field.Required(name, "this machine has no usable host name"))
+	}
+	for _, m := range validation.IsDNS1123Subdomain(c.NodeName) {
+		if c.NodeName != "" {
+			all = append(all, field.Invalid(name, c.NodeName, m))
+		}
+	}
+	all = append(all, absolute(field.NewPath("rootDir"), c.RootDir)...)
+	all = append(all, absolute(field.NewPath("podLogsDir"), c.PodLogsDir)...)
+	if c.ManifestDir != "" {
+		all = append(all, absolute(field.NewPath("manifestDir"), c.ManifestDir)...)
+	}
+	if c.Kubeconfig != "" {
+		all = append(all, field.Invalid(field.NewPath("kubeconfig"), c.Kubeconfig, noCluster))
+	}
+	if c.BootstrapKubeconfig != "" {
+		all = append(all, field.Invalid(field.NewPath("bootstrapKubeconfig"), c.BootstrapKubeconfig, noCluster))
+	}
+	all = append(all, between(field.NewPath("maxPods"), c.MaxPods, 1, maxMaxPods)...)
+	all = append(all, cidr(field.NewPath("podCIDR"), c.PodCIDR)...)
+	return all
+}
+
+// maxMaxPods keeps a typing error from passing; nothing breaks at that number.
+const maxMaxPods = 100_000
+
+func (i Isolation) validate(path *field.Path) field.ErrorList {
+	modes := []IsolationMode{IsolationProcess, IsolationShared}
+	all := oneOf(path.Child("default"), i.Default, modes...)
+	for _, class := range slices.Sorted(maps.Keys(i.RuntimeClasses)) {
+		at := path.Child("runtimeClasses").Key(class)
+		for _, m := range validation.IsDNS1123Subdomain(class) {
+			all = append(all, field.Invalid(at, class, "a runtime class is "+m))
+		}
+		all = append(all, oneOf(at, i.RuntimeClasses[class], modes...)...)
+	}
+	return all
+}
+
+func (i Images) validate(path *field.Path) field.ErrorList {
+	all := between(path.Child("maxParallelPulls"), i.MaxParallelPulls, 1, 100)
+	all = append(all, between(path.Child("maxParallelCompiles"), i.MaxParallelCompiles, 1, 100)...)
+	for n, r := range i.InsecureRegistries {
+		all = append(all, hostPort(path.Child("insecureRegistries").Index(n), r)...)
+	}
+	gc := path.Child("gc")
+	all = append(all, between(gc.Child("highPercent"), i.GC.HighPercent, 1, 100)...)
+	all = append(all, between(gc.Child("lowPercent"), i.GC.LowPercent, 0, 100)...)
+	if i.GC.LowPercent >= i.GC.HighPercent {
+		all = append(all, field.Invalid(gc.Child("lowPercent"), i.GC.LowPercent,
+			"must be less than "+gc.Child("highPercent").String()+", which is "+strconv.Itoa(i.GC.HighPercent)))
+	}
+	return all
+}
+
+func (c NodeConfiguration) validateServers() field.ErrorList {
+	kubelet, debug := field.NewPath("kubeletServer"), field.NewPath("debug")
+	all := append(c.KubeletServer.validate(kubelet), c.Debug.validate(debug)...)
+	if c.Debug.Port != 0 && c.Debug == c.KubeletServer {
+		all = append(all, field.Invalid(debug.Child("port"), c.Debug.Port, "must not be the port of kubeletServer"))
+	}
+	return all
+}
+
+func (l Listener) validate(path *field.Path) field.ErrorList {
+	var all field.ErrorList
+	if _, err := netip.ParseAddr(l.Address); err != nil {
+		all = append(all, field.Invalid(path.Child("address"), l.Address, "must be an IP address such as 127.0.0.1 or ::1"))
+	}
+	return append(all, between(path.Child("port"), l.Port, 0, 65535)...)
+}
+
+func (l Logging) validate(path *field.Path) field.ErrorList {
+	all := oneOf(path.Child("level"), l.Level, LevelDebug, LevelInfo, LevelWarn, LevelError)
+	return append(all, oneOf(path.Child("format"), l.Format, FormatJSON, FormatText)...)
+}
+
+func oneOf[T ~string](path *field.Path, got T, allowed ...T) field.ErrorList {
+	if slices.Contains(allowed, got) {
+		return nil
+	}
+	return field.ErrorList{field.NotSupported(path, got, allowed)}
+}
+
+func between(path *field.Path, got, least, most int) field.ErrorList {
+	if got >= least && got <= most {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(path, got, "must be between "+strconv.Itoa(least)+" and "+strconv.Itoa(most))}
+}
+
+func absolute(path *field.Path, dir string) field.ErrorList {
+	if filepath.IsAbs(dir) {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(path, dir, "must be an absolute path")}
+}
+
+func cidr(path *field.Path, s string) field.ErrorList {
+	if s == "" {
+		return nil
+	}
+	p, err := netip.ParsePrefix(s)
+	switch {
+	case err != nil:
+		return field.ErrorList{field.Invalid(path, s, "must be a network such as 10.88.0.0/16")}
+	case p != p.Masked():
+		return field.ErrorList{field.Invalid(path, s, "must be a network, not an address in it; did you mean "+p.Masked().String()+"?")}
+	}
+	return nil
+}
+
+// hostPort checks a registry's HOST or HOST:PORT.
+func hostPort(path *field.Path, s string) field.ErrorList {
+	bad := field.ErrorList{field.Invalid(path, s, "must be HOST or HOST:PORT, such as registry.example:5000")}
+	host, port, hasPort := s, "", false
+	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, ']') && strings.Count(s[:i], ":") == strings.Count(strings.Trim(s[:i], "[]"), ":") {
+		host, port, hasPort = s[:i], s[i+1:], true
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); hasPort && (err != nil || n == 0) {
+		return bad
+	}
+	if rest, ok := strings.CutPrefix(host, "["); ok {
+		if a, err := netip.ParseAddr(strings.TrimSuffix(rest, "]")); err != nil || !a.Is6() || !strings.HasSuffix(host, "]") {
+			return bad
+		}
+		return nil
+	}
+	if _, err := netip.ParseAddr(host); err == nil && !strings.Contains(host, ":") {
+		return nil
+	}
+	if len(validation.IsDNS1123Subdomain(strings.ToLower(host))) > 0 {
+		return bad
+	}
+	return nil
+}
