@@ -1,0 +1,139 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/wazlet/wazlet/moduleactor/engine/wasm"
+)
+
+// features are what wasm 2.0 has, and extended constant expressions. Threads need a host that spawns them; exception
+// handling corrupts locals in wazero 1.12.0.
+const features = api.CoreFeaturesV2 | experimental.CoreFeaturesExtendedConst
+
+// compileWorkers is how many functions are compiled at a time; with fewer than two a compilation cannot be cancelled.
+const compileWorkers = 2
+
+// InvalidModule is a module that can never run here, whatever the container's settings.
+type InvalidModule struct{ Text string }
+
+func (e *InvalidModule) Error() string { return e.Text }
+
+// Source is a module to load.
+type Source struct {
+	// Code is the wasm binary. It must stay unchanged until Program.Close.
+	Code []byte
+	// CacheDir is where compiled modules are kept, each in a directory named by the module's sha256, so that whoever
+	// removes a module can remove its code. Its content is executed: only root may write there. Empty: no cache.
+	CacheDir string
+}
+
+// Program is a compiled module. It is used by one goroutine.
+type Program struct {
+	runtime  wazero.Runtime
+	cache    wazero.CompilationCache
+	compiled wazero.CompiledModule
+	module   *wasm.Module
+	// provided is set once the WASI modules are instantiated.
+	provided bool
+	// cacheErr is why the cache was not used.
+	cacheErr error
+}
+
+// Module is what the binary says about itself.
+func (p *Program) Module() *wasm.Module { return p.module }
+
+// CacheError is why the module was compiled without the cache, nil if it was not.
+func (p *Program) CacheError() error { return p.cacheErr }
+
+// Digest is the sha256 of a module as the cache and a bundle's spec write it, "sha256:…".
+func Digest(code []byte) string {
+	sum := sha256.Sum256(code)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// Load compiles a module, or reads its code from the cache, and fills the cache. It blocks for seconds with large modules
+// and obeys ctx. A cache entry that cannot be read is deleted and compiled again; a cache that cannot be used at all is
+// done without. The error is an *InvalidModule unless ctx ended it.
+func Load(ctx context.Context, src Source) (*Program, error) {
+	module, err := wasm.Parse(src.Code)
+	if err != nil {
+		return nil, &InvalidModule{Text: err.Error()}
+	}
+	if module.Kind != wasm.Core {
+		return nil, &InvalidModule{Text: strings.Join(module.Check(0), "; ")}
+	}
+	if src.CacheDir == "" {
+		return compile(ctx, src.Code, module, "")
+	}
+	dir := filepath.Join(src.CacheDir, strings.TrimPrefix(Digest(src.Code), "sha256:"))
+	p, first := compile(ctx, src.Code, module, dir)
+	if first == nil || ctx.Err() != nil {
+		return p, first
+	}
+	// The cache or the module is at fault; a module that is refused is refused before the cache is looked at, and cheaply.
+	if err := os.RemoveAll(dir); err == nil {
+		if p, err = compile(ctx, src.Code, module, dir); err == nil || ctx.Err() != nil {
+			return p, err
+		}
+	}
+	p, err = compile(ctx, src.Code, module, "")
+	if err != nil {
+		return nil, err
+	}
+	p.cacheErr = fmt.Errorf("cache of compiled modules %s: %w", dir, first)
+	return p, nil
+}
+
+// compile compiles with the cache in dir, if any. wazero's reader of cache entries trusts their lengths, so a panic there
+// is an error like any other.
+func compile(ctx context.Context, code []byte, module *wasm.Module, dir string) (p *Program, err error) {
+	cfg := wazero.NewRuntimeConfigCompiler().WithCoreFeatures(features).WithDebugInfoEnabled(false)
+	p = &Program{module: module}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("compile: %v", r)
+		}
+		if err != nil {
+			_ = p.Close(context.WithoutCancel(ctx))
+			p = nil
+		}
+	}()
+	if dir != "" {
+		if p.cache, err = wazero.NewCompilationCacheWithDir(dir); err != nil {
+			return p, err
+		}
+		cfg = cfg.WithCompilationCache(p.cache)
+	}
+	ctx = experimental.WithCompilationWorkers(ctx, compileWorkers)
+	p.runtime = wazero.NewRuntimeWithConfig(ctx, cfg)
+	if p.compiled, err = p.runtime.CompileModule(ctx, code); err != nil {
+		if ctx.Err() != nil {
+			return p, fmt.Errorf("compile: %w", ctx.Err())
+		}
+		return p, &InvalidModule{Text: err.Error()}
+	}
+	return p, nil
+}
+
+// Close frees the compiled code. No guest may run.
+func (p *Program) Close(ctx context.Context) error {
+	var errs []error
+	if p.runtime != nil {
+		errs = append(errs, p.runtime.Close(ctx))
+	}
+	if p.cache != nil {
+		errs = append(errs, p.cache.Close(ctx))
+	}
+	return errors.Join(errs...)
+}
