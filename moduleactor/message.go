@@ -71,6 +71,7 @@ type Pulling struct {
 	Container string
 	Attempt   int
 	Image     string
+	Remote    bool
 }
 
 // Pulled says that the image is on this machine. ImageID is its digest reference, Size in bytes; Took is zero when it

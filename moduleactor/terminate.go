@@ -1,0 +1,137 @@
+package moduleactor
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/wazlet/wazlet/actors"
+)
+
+// onTerminate ends the attempt wherever it stands. Asked again, it can only become sooner.
+func (t *turn) onTerminate(ev Terminate) {
+	due := t.now.Add(max(0, min(ev.Grace, ev.KillWait)))
+	if t.deadline.IsZero() || due.Before(t.deadline) {
+		t.deadline = due
+	}
+	first := t.cause == causeNone
+	t.because(causeTerminate, "terminated before it started")
+	switch {
+	case t.process:
+		t.end()
+	case t.state == stateCreated:
+		t.exit(t.notStarted(actors.ReasonContainerCreating, t.causeMsg))
+	case first:
+		t.giveUp()
+	}
+}
+
+// onTimedOut is told of a timer that ran out.
+func (t *turn) onTimedOut(ev timedOut) {
+	if ev.gen == 0 || t.gens[ev.timer] != ev.gen {
+		return
+	}
+	t.disarm(ev.timer)
+	switch ev.timer {
+	case timerKill:
+		t.kill()
+	case timerLetGo:
+		t.working = false
+		t.exit(t.abandoned())
+	case timerCreate:
+		t.onCreateTimedOut()
+	}
+}
+
+func (t *turn) onCreateTimedOut() {
+	if t.cause != causeNone || t.state == stateRunning {
+		return
+	}
+	t.because(causeTimeout, fmt.Sprintf("not started within %s", t.timeout))
+	if t.process {
+		t.kill()
+		return
+	}
+	t.giveUp()
+}
+
+// giveUp cancels the work that precedes the process. A launch must be waited for however long it takes: abandoned, it
+// could still bring a process to life. An adoption is not even cancelled: its process lives already.
+func (t *turn) giveUp() {
+	if t.run.Adopt {
+		return
+	}
+	t.do(cancelWork{})
+	if !t.launching {
+		t.arm(timerLetGo, letGoWait)
+	}
+}
+
+// abandoned is the ending of an attempt whose worker did not obey.
+func (t *turn) abandoned() actors.Exit {
+	if t.state == statePulling {
+		return t.notStarted(actors.ReasonErrImagePull, t.causeMsg)
+	}
+	return t.notStarted(actors.ReasonCreateContainerError, t.causeMsg)
+}
+
+// end asks the process to end by the deadline.
+func (t *turn) end() {
+	left := t.deadline.Sub(t.now)
+	if left <= 0 {
+		t.kill()
+		return
+	}
+	if t.killed {
+		return
+	}
+	if t.gens[timerKill] == 0 {
+		t.do(signal{})
+	}
+	t.arm(timerKill, left)
+}
+
+// kill sends SIGKILL, once.
+func (t *turn) kill() {
+	t.disarm(timerKill)
+	if t.killed {
+		return
+	}
+	t.killed = true
+	t.do(signal{kill: true})
+}
+
+func (t *turn) because(c cause, msg string) {
+	if t.cause == causeNone || c == causeCrash {
+		t.cause, t.causeMsg = c, msg
+	}
+}
+
+func (t *turn) do(e effect) { t.out = append(t.out, e) }
+
+func (t *turn) work(e effect) {
+	if t.working {
+		panic(fmt.Sprintf("moduleactor: second worker (%T) in state %s", e, t.state))
+	}
+	t.working = true
+	t.do(e)
+}
+
+func (t *turn) arm(k timer, after time.Duration) {
+	t.gen++
+	t.gens[k] = t.gen
+	t.do(arm{timer: k, gen: t.gen, after: after})
+}
+
+func (t *turn) disarm(k timer) { t.gens[k] = 0 }
+
+func (t *turn) become(next state, why string) {
+	mustReach(t.state, next)
+	t.do(moved{from: t.state, to: next, why: why})
+	t.state = next
+}
+
+// exit ends the attempt.
+func (t *turn) exit(x actors.Exit) {
+	t.become(stateExited, string(x.Reason))
+	t.do(fail{x})
+}
