@@ -3,6 +3,10 @@ package bundle
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -18,6 +22,10 @@ type Limits struct {
 	MemoryBytes, CPUMillicores int64
 }
 
+// ShimOverheadBytes is added to a container's memory limit for the cgroup of its shim: what the Go runtime, the engine
+// and the compiled code take besides the guest's own memory.
+const ShimOverheadBytes = 64 << 20
+
 // InvalidModule is a module that can never be run here: the compiler refused it.
 type InvalidModule struct{ Text string }
 
@@ -28,10 +36,12 @@ type Clock interface{ Now() time.Time }
 
 // Cgroups makes the cgroups of shims; *cgroup.Hierarchy does.
 type Cgroups interface {
-	// Create makes the cgroup called name ("a/b") with limits as given and returns its directories.
-	Create(name string, limits Limits) ([]string, error)
-	// Usage reads what the processes of a cgroup have used so far.
-	Usage(dirs []string) (Usage, error)
+	// Dirs returns the directories of the cgroup called name ("a/b"), whether it exists or not.
+	Dirs(name string) []string
+	// Create makes the cgroup called name and sets its limits. It may exist.
+	Create(name string, limits Limits) error
+	// Usage reads what the processes of a cgroup have used so far; zero values where that cannot be known.
+	Usage(dirs []string) Usage
 	// Remove removes an empty cgroup. One that is gone is no error.
 	Remove(dirs []string) error
 }
@@ -60,10 +70,26 @@ type Config struct {
 	// Clock is nil for the real one.
 	Clock Clock
 	// Warn is told of what went wrong without being anyone's failure: a *CgroupError (once), an exit.json that could not
-	// be written. It must not block. Nil: ignored.
+	// be written. It is called from any goroutine and must not block. Nil: ignored.
 	Warn func(error)
 	// Env is added to the environment of shims, which is otherwise all but empty.
 	Env []string
+}
+
+func (c *Config) validate() error {
+	var errs []error
+	for _, p := range []struct{ field, path string }{{"root", c.Root}, {"shim", c.Shim}, {"cacheDir", c.CacheDir}} {
+		if err := validatePath(p.path); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", p.field, err))
+		}
+	}
+	if c.MaxParallelCompiles < 0 {
+		errs = append(errs, fmt.Errorf("maxParallelCompiles: want 0 or more (got %d)", c.MaxParallelCompiles))
+	}
+	if c.CompileMemoryBytes < 0 {
+		errs = append(errs, fmt.Errorf("compileMemoryBytes: want 0 or more (got %d)", c.CompileMemoryBytes))
+	}
+	return errors.Join(errs...)
 }
 
 // CgroupError says that shims run without limits of the kernel, and why.
@@ -73,35 +99,218 @@ func (e *CgroupError) Error() string { return "run shims without cgroup: " + e.E
 
 func (e *CgroupError) Unwrap() error { return e.Err }
 
-// Runtime compiles modules and starts, adopts and watches shims. Its methods may be called from any goroutine.
-type Runtime struct {
-	cfg Config
-}
-
-// New checks the configuration and clears what an interrupted removal left. The Runtime must be closed.
-func New(cfg Config) (*Runtime, error) { return &Runtime{cfg: cfg}, nil }
-
-// Close stops watching shims and ends compilers. Shims go on running. Processes answer with ErrClosed.
-func (r *Runtime) Close() error { return errors.New("not yet") }
-
 // ErrClosed is the answer of a Process whose Runtime was closed.
 var ErrClosed = errors.New("runtime is closed")
 
-// Compile fills the compile cache for a module in a process of its own, unless it was done before: one at a time for
-// each digest, bounded in number. It blocks and obeys ctx. An *InvalidModule is the module's fault.
-func (r *Runtime) Compile(ctx context.Context, module, digest string) error {
-	return errors.New("not yet")
+// Runtime compiles modules and starts, adopts and watches shims. Its methods may be called from any goroutine.
+type Runtime struct {
+	cfg    Config
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	compiles   chan struct{} // one token for each compiler that may run
+	warnCgroup sync.Once
+
+	mu       sync.Mutex
+	live     map[ID]*Process
+	flights  map[string]*flight // by module digest
+	identity shimIdentity
+
+	// reached is told of each step of Start; tests kill the daemon there.
+	reached func(step string)
 }
 
-// Start writes the attempt's bundle and starts its shim. The directory may exist (its rootfs is made before); ErrExists
-// says that the attempt was started already, ErrBusy that another attempt of the container still runs. After an error
-// there is no spec.json, so the attempt can be started again.
-func (r *Runtime) Start(ctx context.Context, spec Spec, limits Limits) (*Process, error) {
-	return nil, errors.New("not yet")
+type realClock struct{}
+
+func (realClock) Now() time.Time { return time.Now() }
+
+// New checks the configuration, makes the directories and clears what an interrupted removal left. The Runtime must be
+// closed.
+func New(cfg Config) (*Runtime, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("runtime: %w", err)
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = realClock{}
+	}
+	for _, d := range []string{PodsDir(cfg.Root), cfg.CacheDir} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.RemoveAll(trashDir(cfg.Root)); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Runtime{
+		cfg: cfg, ctx: ctx, cancel: cancel,
+		compiles: make(chan struct{}, max(1, cfg.MaxParallelCompiles)),
+		live:     map[ID]*Process{}, flights: map[string]*flight{},
+		reached: func(string) {},
+	}, nil
+}
+
+// Close stops watching shims and ends compilers. Shims go on running. Processes answer with ErrClosed.
+func (r *Runtime) Close() error {
+	r.mu.Lock()
+	r.cancel()
+	for _, p := range r.live {
+		p.release()
+	}
+	r.mu.Unlock()
+	r.wg.Wait()
+	return nil
 }
 
 // Adopt opens the bundle of an attempt, started by this daemon or by an earlier one, alive or not. An attempt found dead
-// without an exit.json gets one. fs.ErrNotExist: there is no such attempt.
+// without an exit.json gets one. It may block for moments while the shim is just being started, and obeys ctx.
+// fs.ErrNotExist: there is no such attempt.
 func (r *Runtime) Adopt(ctx context.Context, id ID) (*Process, error) {
-	return nil, errors.New("not yet")
+	dir, err := Dir(r.cfg.Root, id)
+	if err != nil {
+		return nil, err
+	}
+	t := time.NewTicker(pollEvery)
+	defer t.Stop()
+	for {
+		p, err := r.adopt(dir, id)
+		if !errors.Is(err, ErrBusy) {
+			return p, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("adopt %s: %w: %w", id, err, context.Cause(ctx))
+		case <-t.C:
+		}
+	}
+}
+
+// adopt is one try. ErrBusy: the attempt is between life and death, or between fork and pid file.
+func (r *Runtime) adopt(dir string, id ID) (*Process, error) {
+	if p := r.lookup(id); p != nil {
+		return p, nil
+	}
+	spec, err := readOwnSpec(dir, id)
+	if spec.Version == 0 {
+		return nil, fmt.Errorf("adopt %s: %w", id, err)
+	}
+	if err != nil {
+		r.warn(fmt.Errorf("adopt %s: %w", id, err))
+	}
+	lock, err := takeLock(dir)
+	if err == nil {
+		defer lock.Close()
+		e := r.settleFound(dir, spec)
+		return endedProcess(r, dir, spec, e), nil
+	}
+	if !errors.Is(err, ErrBusy) {
+		return nil, fmt.Errorf("adopt %s: %w", id, err)
+	}
+	who, err := readPID(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBusy, err)
+	}
+	pidfd, err := openPidfd(who)
+	if err != nil {
+		return nil, fmt.Errorf("%w: process %d: %w", ErrBusy, who.pid, err)
+	}
+	p := newProcess(r, dir, spec)
+	p.pid, p.pidfd = who.pid, pidfd
+	p.loadState()
+	return r.watch(p)
+}
+
+// settleFound is settle for an attempt that was found dead; the caller holds its lock.
+func (r *Runtime) settleFound(dir string, spec Spec) Exit {
+	e, err := settle(dir, death{usage: r.usage(spec.Cgroups), at: r.cfg.Clock.Now()})
+	if err != nil {
+		r.warn(fmt.Errorf("record the end of %s: %w", spec.ID(), err))
+	}
+	r.removeCgroups(spec.Cgroups)
+	return e
+}
+
+// readOwnSpec reads the spec of an attempt. A damaged one, reported as error, must not strand a running guest: it is
+// replaced by one that has the ID alone. Version is 0 only when there is no spec.json.
+func readOwnSpec(dir string, id ID) (Spec, error) {
+	s, err := ReadSpec(dir)
+	if err == nil && s.ID() != id {
+		err = fmt.Errorf("%s: is of attempt %s", filepath.Join(dir, SpecFile), s.ID())
+	}
+	if err == nil {
+		return s, nil
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return Spec{}, err
+	}
+	return Spec{Version: SpecVersion, PodUID: id.PodUID, Container: id.Container, Attempt: id.Attempt}, err
+}
+
+// watch registers a live process and starts its goroutine. Who came second gets the process of who came first.
+func (r *Runtime) watch(p *Process) (*Process, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if first := r.live[p.id]; first != nil || r.ctx.Err() != nil {
+		p.closeFiles()
+		if first == nil {
+			return nil, ErrClosed
+		}
+		return first, nil
+	}
+	r.live[p.id] = p
+	r.wg.Go(p.run)
+	return p, nil
+}
+
+func (r *Runtime) lookup(id ID) *Process {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.live[id]
+}
+
+func (r *Runtime) forget(p *Process) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.live, p.id)
+}
+
+// lockDead takes the lock of an attempt whose shim is dead. Someone else may hold it for moments: a Scan, or a child
+// between fork and exec that inherited it.
+func (r *Runtime) lockDead(dir string) (*os.File, error) {
+	t := time.NewTicker(time.Millisecond)
+	defer t.Stop()
+	for {
+		lock, err := takeLock(dir)
+		if !errors.Is(err, ErrBusy) {
+			return lock, err
+		}
+		select {
+		case <-r.ctx.Done():
+			return nil, ErrClosed
+		case <-t.C:
+		}
+	}
+}
+
+func (r *Runtime) usage(dirs []string) Usage {
+	if r.cfg.Cgroups == nil || len(dirs) == 0 {
+		return Usage{}
+	}
+	return r.cfg.Cgroups.Usage(dirs)
+}
+
+func (r *Runtime) removeCgroups(dirs []string) {
+	if r.cfg.Cgroups == nil || len(dirs) == 0 {
+		return
+	}
+	if err := r.cfg.Cgroups.Remove(dirs); err != nil {
+		r.warn(fmt.Errorf("remove cgroup: %w", err))
+	}
+}
+
+func (r *Runtime) warn(err error) {
+	if r.cfg.Warn != nil {
+		r.cfg.Warn(err)
+	}
 }

@@ -1,0 +1,236 @@
+package bundle
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// compileNice is the niceness of compilers: a pull of many images must not starve the guests that run.
+const compileNice = 10
+
+// flight is one compilation that several callers wait for. It ends early when all of them gave up.
+type flight struct {
+	waiters int
+	cancel  context.CancelFunc
+	done    chan struct{}
+	err     error // set before done is closed
+}
+
+// Compile fills the compile cache for a module in a process of its own, unless that was done before: one at a time for
+// each digest, bounded in number. It blocks and obeys ctx. An *InvalidModule is the module's fault.
+//
+// A marker file in the cache says that it was done, and by which shim. That the cache itself lost the module since does no
+// harm: the shim that is to run it compiles it again.
+func (r *Runtime) Compile(ctx context.Context, module, digest string) error {
+	if !digestPattern.MatchString(digest) {
+		return fmt.Errorf("compile: digest: want sha256: and 64 hexadecimal digits (got %.80q)", digest)
+	}
+	if err := validatePath(module); err != nil {
+		return fmt.Errorf("compile: module: %w", err)
+	}
+	f, err := r.board(module, digest) //nolint:contextcheck // the compilation may outlive the caller that began it
+	if err != nil {
+		return fmt.Errorf("compile %s: %w", digest, err)
+	}
+	defer r.leave(f)
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return fmt.Errorf("compile %s: %w", digest, context.Cause(ctx))
+	}
+}
+
+// board joins the compilation of the digest or starts it.
+func (r *Runtime) board(module, digest string) (*flight, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ctx.Err() != nil {
+		return nil, ErrClosed
+	}
+	if f := r.flights[digest]; f != nil && f.waiters > 0 {
+		f.waiters++
+		return f, nil
+	}
+	ctx, cancel := context.WithCancel(r.ctx)
+	f := &flight{waiters: 1, cancel: cancel, done: make(chan struct{})}
+	r.flights[digest] = f
+	r.wg.Go(func() {
+		defer cancel()
+		err := r.compile(ctx, module, digest)
+		r.mu.Lock()
+		if r.flights[digest] == f {
+			delete(r.flights, digest)
+		}
+		r.mu.Unlock()
+		f.err = err
+		close(f.done)
+	})
+	return f, nil
+}
+
+func (r *Runtime) leave(f *flight) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.waiters--; f.waiters == 0 {
+		f.cancel()
+	}
+}
+
+func (r *Runtime) compile(ctx context.Context, module, digest string) error {
+	identity, err := r.shimIdentity()
+	if err != nil {
+		return fmt.Errorf("compile %s: %w", digest, err)
+	}
+	marker := filepath.Join(r.cfg.CacheDir, strings.TrimPrefix(digest, "sha256:")+".ok")
+	if by, err := readBounded(marker); err == nil && string(by) == identity {
+		return nil
+	}
+	select {
+	case r.compiles <- struct{}{}:
+		defer func() { <-r.compiles }()
+	case <-ctx.Done():
+		return fmt.Errorf("compile %s: %w", digest, context.Cause(ctx))
+	}
+	if err := r.runCompiler(ctx, module, digest); err != nil {
+		return err
+	}
+	return writeFile(marker, []byte(identity))
+}
+
+func (r *Runtime) runCompiler(ctx context.Context, module, digest string) error {
+	cgroups := r.createCompileCgroup(digest)
+	defer r.removeCgroups(cgroups)
+	var stderr head
+	cmd := exec.CommandContext(ctx, r.cfg.Shim, "compile", "--module", module, "--cache", r.cfg.CacheDir)
+	cmd.Env, cmd.Dir = r.env(), r.cfg.CacheDir
+	cmd.Stderr = &stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second // for a grandchild that holds stderr open; there is none
+	if err := startNice(cmd, cgroups); err != nil {
+		return fmt.Errorf("compile %s: %w", digest, err)
+	}
+	err := cmd.Wait()
+	text := strings.TrimSpace(strings.ToValidUTF8(stderr.String(), "\uFFFD"))
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("compile %s: %w", digest, context.Cause(ctx))
+	case errors.As(err, &exit) && exit.ExitCode() == ExitInvalidModule:
+		return &InvalidModule{Text: text}
+	case r.usage(cgroups).OOMKills > 0:
+		return fmt.Errorf("compile %s: compiler needs more memory than compileMemoryBytes (%d)", digest, r.cfg.CompileMemoryBytes)
+	default:
+		return fmt.Errorf("compile %s: %w: %s", digest, err, text)
+	}
+}
+
+func (r *Runtime) createCompileCgroup(digest string) []string {
+	if r.cfg.Cgroups == nil || r.cfg.CompileMemoryBytes == 0 {
+		return nil
+	}
+	name := "compile/" + strings.TrimPrefix(digest, "sha256:")
+	if err := r.cfg.Cgroups.Create(name, Limits{MemoryBytes: r.cfg.CompileMemoryBytes}); err != nil {
+		r.warnCgroup.Do(func() { r.warn(&CgroupError{Err: err}) })
+		return nil
+	}
+	return r.cfg.Cgroups.Dirs(name)
+}
+
+// startNice starts cmd with less priority and moves it into the cgroups. A child has the niceness of the thread that
+// forks it, so that happens on a thread of its own, which ends with the goroutine because it stays locked to it: an
+// unprivileged process may not take its niceness back.
+func startNice(cmd *exec.Cmd, cgroups []string) error {
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, compileNice) // worth trying, not worth failing for
+		started <- cmd.Start()
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	if err := joinCgroups(cgroups, cmd.Process.Pid); err != nil {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		return err
+	}
+	return nil
+}
+
+// joinCgroups moves a process with all its threads.
+func joinCgroups(dirs []string, pid int) error {
+	for _, d := range dirs {
+		f, err := os.OpenFile(filepath.Join(d, "cgroup.procs"), os.O_WRONLY, 0)
+		if err != nil {
+			return fmt.Errorf("join cgroup: %w", err)
+		}
+		_, err = f.WriteString(strconv.Itoa(pid))
+		if err = errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("join cgroup: %w", err)
+		}
+	}
+	return nil
+}
+
+// shimIdentity tells one build of the shim from another: what is in the cache was made by it.
+type shimIdentity struct {
+	size    int64
+	modTime time.Time
+	sum     string
+}
+
+func (r *Runtime) shimIdentity() (string, error) {
+	f, err := os.Open(r.cfg.Shim)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	r.mu.Lock()
+	known := r.identity
+	r.mu.Unlock()
+	if known.sum != "" && known.size == st.Size() && known.modTime.Equal(st.ModTime()) {
+		return known.sum, nil
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("read %s: %w", r.cfg.Shim, err)
+	}
+	known = shimIdentity{size: st.Size(), modTime: st.ModTime(), sum: "shim sha256:" + hex.EncodeToString(h.Sum(nil)) + "\n"}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.identity = known
+	return known.sum, nil
+}
+
+// head keeps the beginning of what a compiler says, which is where a Go program puts its reason.
+type head struct{ bytes.Buffer }
+
+func (h *head) Write(p []byte) (int, error) {
+	if room := maxMessage - h.Len(); room > 0 {
+		h.Buffer.Write(p[:min(room, len(p))])
+	}
+	return len(p), nil
+}
