@@ -71,6 +71,12 @@ type Images struct {
 	MaxParallelCompiles int `json:"maxParallelCompiles"`
 	// InsecureRegistries are spoken to by plain HTTP, or HTTPS with any certificate: host or host:port.
 	InsecureRegistries []string `json:"insecureRegistries"`
+	// Mirrors maps a registry's host ("docker.io") to the mirrors that are asked before it, in order: host[:port][/path].
+	Mirrors map[string][]string `json:"mirrors,omitempty"`
+	// CAFiles are PEM files of authorities that are trusted besides the system's.
+	CAFiles []string `json:"caFiles,omitempty"`
+	// DockerConfig is a docker config.json with credentials for registries; empty: anonymous.
+	DockerConfig string `json:"dockerConfig,omitempty"`
 	// GC can be changed while the node runs.
 	GC ImageGC `json:"gc"`
 }

@@ -101,6 +101,19 @@ func (i Images) validate(path *field.Path) field.ErrorList {
 	for n, r := range i.InsecureRegistries {
 		all = append(all, hostPort(path.Child("insecureRegistries").Index(n), r)...)
 	}
+	for _, registry := range slices.Sorted(maps.Keys(i.Mirrors)) {
+		all = append(all, hostPort(path.Child("mirrors"), registry)...)
+		for n, mirror := range i.Mirrors[registry] {
+			host, _, _ := strings.Cut(mirror, "/")
+			all = append(all, hostPort(path.Child("mirrors").Key(registry).Index(n), host)...)
+		}
+	}
+	for n, file := range i.CAFiles {
+		all = append(all, absolute(path.Child("caFiles").Index(n), file)...)
+	}
+	if i.DockerConfig != "" {
+		all = append(all, absolute(path.Child("dockerConfig"), i.DockerConfig)...)
+	}
 	gc := path.Child("gc")
 	all = append(all, between(gc.Child("highPercent"), i.GC.HighPercent, 1, 100)...)
 	all = append(all, between(gc.Child("lowPercent"), i.GC.LowPercent, 0, 100)...)
