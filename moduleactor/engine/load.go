@@ -33,6 +33,8 @@ func (e *InvalidModule) Error() string { return e.Text }
 type Source struct {
 	// Code is the wasm binary. It must stay unchanged until Program.Close.
 	Code []byte
+	// Digest is what Code must hash to, as Digest writes it; empty: anything.
+	Digest string
 	// CacheDir is where compiled modules are kept, each in a directory named by the module's sha256, so that whoever
 	// removes a module can remove its code. Its content is executed: only root may write there. Empty: no cache.
 	CacheDir string
@@ -64,8 +66,12 @@ func Digest(code []byte) string {
 
 // Load compiles a module, or reads its code from the cache, and fills the cache. It blocks for seconds with large modules
 // and obeys ctx. A cache entry that cannot be read is deleted and compiled again; a cache that cannot be used at all is
-// done without. The error is an *InvalidModule unless ctx ended it.
+// done without. The error is an *InvalidModule unless ctx ended it or the digest is wrong.
 func Load(ctx context.Context, src Source) (*Program, error) {
+	digest := Digest(src.Code)
+	if src.Digest != "" && src.Digest != digest {
+		return nil, fmt.Errorf("the module has the digest %s, want %s", digest, src.Digest)
+	}
 	module, err := wasm.Parse(src.Code)
 	if err != nil {
 		return nil, &InvalidModule{Text: err.Error()}
@@ -76,7 +82,7 @@ func Load(ctx context.Context, src Source) (*Program, error) {
 	if src.CacheDir == "" {
 		return compile(ctx, src.Code, module, "")
 	}
-	dir := filepath.Join(src.CacheDir, strings.TrimPrefix(Digest(src.Code), "sha256:"))
+	dir := filepath.Join(src.CacheDir, strings.TrimPrefix(digest, "sha256:"))
 	p, first := compile(ctx, src.Code, module, dir)
 	if first == nil || ctx.Err() != nil {
 		return p, first

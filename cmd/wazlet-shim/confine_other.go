@@ -1,0 +1,17 @@
+//go:build !linux
+
+package main
+
+import (
+	"fmt"
+
+	"github.com/wazlet/wazlet/moduleactor/engine/rootfs"
+)
+
+// confine can do nothing here; see the Linux version for what is missing.
+func (s *shim) confine([]rootfs.Mount) error {
+	if s.spec.Landlock {
+		fmt.Fprintln(s.stderr, "wazlet-shim run: warning: only Linux confines the shim to its files; for development only")
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wazlet/wazlet/moduleactor/bundle"
+	"github.com/wazlet/wazlet/moduleactor/engine"
+	"github.com/wazlet/wazlet/moduleactor/engine/rootfs"
+	"github.com/wazlet/wazlet/moduleactor/logs"
+)
+
+const (
+	// maxProcs lets signals be handled and garbage be collected beside the guest, which has one thread.
+	maxProcs = 2
+	// gcPercent trades time for memory: a shim's own heap is small and mostly still.
+	gcPercent = 25
+	// umask gives the guest's files the mode 0644 and its directories 0755.
+	umask = 0o022
+)
+
+// runCommand runs one attempt; its result is the guest's exit code.
+func runCommand(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	var dir string
+	if err := parse("run", args, stderr, map[string]*string{"bundle": &dir}); err != nil {
+		fmt.Fprintln(stderr, "wazlet-shim run:", err)
+		return codeUsage
+	}
+	runtime.GOMAXPROCS(maxProcs)
+	debug.SetGCPercent(gcPercent)
+	unix.Umask(umask)
+	terminated := watchTerminate()
+	attempt, err := bundle.Attach(dir)
+	if err != nil {
+		fmt.Fprintln(stderr, "wazlet-shim run:", err)
+		return codeFailed
+	}
+	s := &shim{
+		attempt: attempt, spec: attempt.Spec(), dir: dir, stderr: stderr,
+		guest: engine.Guest{Stdin: stdin, Stdout: stdout, Stderr: stderr, Memory: engine.NewMemory(attempt.Spec().MemoryBytes)},
+	}
+	if err := s.openLog(); err != nil {
+		return s.end(startError(err))
+	}
+	go s.endOn(terminated)
+	return s.end(s.run(ctx))
+}
+
+// shim is one attempt.
+type shim struct {
+	attempt *bundle.Attempt
+	spec    bundle.Spec
+	dir     string
+	stderr  io.Writer
+	guest   engine.Guest
+	log     *logs.Writer // nil in the foreground
+	ending
+}
+
+func startError(err error) engine.Result {
+	return engine.Result{Code: engine.CodeStartError, Reason: engine.StartError, Message: err.Error()}
+}
+
+// openLog sends the guest's output to its log and takes its stdin away. Without a log the guest has what the shim has.
+func (s *shim) openLog() error {
+	if s.spec.Log == nil {
+		return nil
+	}
+	ignoreTerminal()
+	log, err := logs.NewWriter(logs.WriterOptions{Path: s.spec.Log.Path, MaxBytes: s.spec.Log.MaxBytes, MaxFiles: s.spec.Log.MaxFiles})
+	if err != nil {
+		return err
+	}
+	s.log = log
+	s.guest.Stdin, s.guest.Stdout, s.guest.Stderr = nil, log.Stdout(), log.Stderr()
+	return nil
+}
+
+// run does everything from the cgroup to the guest's end. Whatever goes wrong before _start is a StartError. All that
+// needs the host's files is opened before the door is closed; the compiler runs behind it.
+func (s *shim) run(ctx context.Context) engine.Result {
+	if err := s.attempt.JoinCgroups(); err != nil {
+		return startError(err)
+	}
+	code, err := openModule(s.spec.Module)
+	if err != nil {
+		return startError(err)
+	}
+	mounts, err := s.mounts()
+	if err != nil {
+		return startError(err)
+	}
+	root, err := rootfs.Open(rootfs.Mount{Host: s.spec.Rootfs, Guest: "/", ReadOnly: s.spec.RootReadOnly}, mounts)
+	if err != nil {
+		return startError(err)
+	}
+	if err := errors.Join(os.MkdirAll(s.spec.CacheDir, 0o700), s.confine(mounts)); err != nil {
+		return startError(err)
+	}
+	p, err := engine.Load(ctx, engine.Source{Code: code.bytes, Digest: s.spec.ModuleDigest, CacheDir: s.spec.CacheDir})
+	if err != nil {
+		return startError(err)
+	}
+	if err := p.CacheError(); err != nil {
+		fmt.Fprintln(s.stderr, "wazlet-shim run:", err)
+	}
+	s.guest.Args, s.guest.Env, s.guest.Root = s.spec.Args, s.spec.Env, root
+	s.guest.Entered = func() error {
+		code.forget()
+		debug.FreeOSMemory()
+		now := time.Now()
+		s.startedAt.Store(&now)
+		return s.attempt.Started(now)
+	}
+	return p.Run(ctx, s.guest)
+}
+
+// mounts are the spec's mounts and the file for the termination message.
+func (s *shim) mounts() ([]rootfs.Mount, error) {
+	var out []rootfs.Mount
+	for _, m := range s.spec.Mounts {
+		out = append(out, rootfs.Mount{Host: m.Host, Guest: m.Guest, ReadOnly: m.ReadOnly})
+	}
+	if s.spec.TerminationMessagePath == "" {
+		return out, nil
+	}
+	host := filepath.Join(s.dir, bundle.TerminationLog)
+	f, err := os.OpenFile(host, os.O_CREATE|os.O_RDONLY, 0o644) //nolint:gosec // the guest's own message
+	if err != nil {
+		return nil, fmt.Errorf("termination message: %w", err)
+	}
+	return append(out, rootfs.Mount{Host: host, Guest: s.spec.TerminationMessagePath}), f.Close()
+}
