@@ -3,6 +3,7 @@ package strictyaml
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -215,6 +216,19 @@ func (d *Document) Line(path string) int {
 	return line
 }
 
+// Get returns the value at a path as encoding/json would have decoded it, and whether there is one.
+func (d *Document) Get(path string) (any, bool) {
+	n := d.root
+	for _, step := range steps(path) {
+		next, _, ok := n.child(step)
+		if !ok {
+			return nil, false
+		}
+		n = next
+	}
+	return n.plain(), true
+}
+
 func (n *node) child(step string) (*node, int, bool) {
 	if n == nil {
 		return nil, 0, false
@@ -257,4 +271,10 @@ func steps(path string) []string {
 		path = strings.TrimPrefix(path[end:], ".")
 	}
 	return out
+}
+
+// Canonical returns the document as JSON in which nothing but its content shows: neither order of fields, nor layout,
+// nor comments.
+func (d *Document) Canonical() ([]byte, error) {
+	return json.Marshal(d.root.plain())
 }
