@@ -89,6 +89,9 @@ func (a *armed) EscalateFailure(reason, message any) { a.failed(reason, message)
 
 // invoke shows what the actor is busy with, and turns a panic or runtime.Goexit into a failure.
 func (a *armed) invoke(message any, handle func(any)) {
+	if st := a.guard.system.stepper; st != nil {
+		st.Yield()
+	}
 	h := a.guard.handle
 	h.handling.Store(&Handling{Message: typeName(message), Since: a.guard.system.clock.Now()})
 	done := false

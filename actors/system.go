@@ -4,9 +4,9 @@ import (
 	"log/slog"
 	"reflect"
 	"sync/atomic"
-	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/asynkron/protoactor-go/eventstream"
 	"go.uber.org/zap"
 	"k8s.io/utils/clock"
 )
@@ -35,6 +35,8 @@ type Options struct {
 type Stepper interface {
 	// Step runs one piece of work, one of a worker when workers is set. It returns false when there is none.
 	Step(workers bool) bool
+	// Yield is called before an actor handles a message: a good moment to let another one go first.
+	Yield()
 }
 
 // System is an actor system with its armour on: whatever is spawned with Props cannot wedge its parent, come back from
@@ -92,11 +94,8 @@ func New(o Options) *System {
 		s.log = zap.NewNop()
 	}
 	s.engine = actor.NewActorSystem(
-		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return bridge(s.log) }),
-		actor.WithDeadLetterRequestLogging(false),
-		// The throttle starts a goroutine that waits for this long: it must not outlive a test.
-		actor.WithDeadLetterThrottleInterval(time.Millisecond),
-	)
+		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return bridge(s.log) }))
+	s.engine.EventStream = eventstream.NewEventStream() // without protoactor's own subscribers, see deadLetter
 	s.engine.EventStream.Subscribe(s.deadLetter)
 	return s
 }
