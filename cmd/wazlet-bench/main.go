@@ -1,0 +1,116 @@
+// Command wazlet-bench measures wazlet beside what it is compared to, in one run, and prints ratios. It is not installed:
+// `make bench` builds what it needs and runs it. It wants Linux, and clang with wasi-libc for the small guest.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+)
+
+func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	defer stop()
+	flags := flag.NewFlagSet("wazlet-bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	bin := flags.String("bin", "bin", "`DIR` of wazlet and wazlet-shim")
+	rounds := flags.Int("rounds", 40, "starts of each kind")
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	if err := bench(ctx, *bin, *rounds, stdout); err != nil {
+		fmt.Fprintln(stderr, "wazlet-bench:", err)
+		return 1
+	}
+	return 0
+}
+
+// tools are the binaries and guests of one run.
+type tools struct {
+	dir, wazlet, shim, bare string
+	guests                  []guest
+	out                     io.Writer
+}
+
+// guest is a module that prints a line and then sleeps for ever.
+type guest struct {
+	name, file string
+	// memory is the guest's own linear memory in bytes, when it is known beforehand.
+	memory uint64
+}
+
+func bench(ctx context.Context, bin string, rounds int, out io.Writer) error {
+	dir, err := os.MkdirTemp("", "wazlet-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	t, err := build(ctx, bin, dir, out)
+	if err != nil {
+		return err
+	}
+	t.printf("%s, %d CPUs, %s\n", runtime.Version(), runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly))
+	for _, part := range []func() error{
+		func() error { return t.starts(ctx, rounds) },
+		func() error { return t.memory(ctx) },
+		func() error { return t.node(ctx, 100) },
+		func() error { return t.node(ctx, 500) },
+	} {
+		if err := part(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// build makes the bare program and the guests.
+func build(ctx context.Context, bin, dir string, out io.Writer) (*tools, error) {
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		return nil, err
+	}
+	t := &tools{
+		dir: dir, out: out, bare: filepath.Join(dir, "bare"),
+		wazlet: filepath.Join(bin, "wazlet"), shim: filepath.Join(bin, "wazlet-shim"),
+		guests: []guest{
+			{name: "small C guest", file: filepath.Join(dir, "small.wasm"), memory: 64 << 10},
+			{name: "Go guest", file: filepath.Join(dir, "gohello.wasm")},
+		},
+	}
+	for _, c := range []struct {
+		env  []string
+		args []string
+	}{
+		{[]string{"CGO_ENABLED=0"}, []string{"go", "build", "-trimpath", "-ldflags=-s -w", "-o", t.bare, "./moduleactor/engine/bare"}},
+		{nil, []string{
+			"clang", "--target=wasm32-wasi", "--sysroot=/usr", "-Os", "-Wl,-z,stack-size=8192", "-Wl,--initial-memory=65536",
+			"-o", t.guests[0].file, "cmd/wazlet-bench/guests/small/main.c",
+		}},
+		{[]string{"GOOS=wasip1", "GOARCH=wasm"}, []string{"go", "build", "-ldflags=-s -w", "-o", t.guests[1].file, "./cmd/wazlet-bench/guests/gohello"}},
+	} {
+		cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
+		cmd.Env = append(os.Environ(), c.env...)
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("%v: %w\n%s", c.args, err, text)
+		}
+	}
+	return t, nil
+}
+
+func (t *tools) printf(format string, args ...any) { fmt.Fprintf(t.out, format, args...) }
+
+// quantile returns the q-quantile of d, which it sorts.
+func quantile(d []time.Duration, q float64) time.Duration {
+	slices.Sort(d)
+	return d[min(len(d)-1, int(q*float64(len(d))))]
+}
