@@ -46,6 +46,7 @@ type Program struct {
 	cache    wazero.CompilationCache
 	compiled wazero.CompiledModule
 	module   *wasm.Module
+	clocks   *clocks
 	// provided is set once the WASI modules are instantiated.
 	provided bool
 	// cacheErr is why the cache was not used.
@@ -105,7 +106,7 @@ func Load(ctx context.Context, src Source) (*Program, error) {
 // is an error like any other.
 func compile(ctx context.Context, code []byte, module *wasm.Module, dir string) (p *Program, err error) {
 	cfg := wazero.NewRuntimeConfigCompiler().WithCoreFeatures(features).WithDebugInfoEnabled(false)
-	p = &Program{module: module}
+	p = &Program{module: module, clocks: newClocks()}
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("compile: %v", r)

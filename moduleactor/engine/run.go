@@ -112,12 +112,12 @@ func (p *Program) instantiate(ctx context.Context, g Guest) (instance api.Module
 		}
 	}()
 	ctx = experimental.WithMemoryAllocator(ctx, g.Memory)
-	return p.runtime.InstantiateModule(ctx, p.compiled, config(g))
+	return p.runtime.InstantiateModule(ctx, p.compiled, p.config(g))
 }
 
-func config(g Guest) wazero.ModuleConfig {
+func (p *Program) config(g Guest) wazero.ModuleConfig {
 	c := wazero.NewModuleConfig().WithName("").WithStartFunctions().WithArgs(g.Args...).
-		WithSysWalltime().WithSysNanotime().WithSysNanosleep().WithOsyield(runtime.Gosched).WithRandSource(rand.Reader)
+		WithWalltime(p.clocks.wall, 1).WithNanotime(p.clocks.monotonic, 1).WithSysNanosleep().WithOsyield(runtime.Gosched).WithRandSource(rand.Reader)
 	for _, kv := range g.Env {
 		k, v, _ := strings.Cut(kv, "=")
 		c = c.WithEnv(k, v)

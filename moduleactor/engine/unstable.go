@@ -3,48 +3,29 @@ package engine
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 
-	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
-
-	"github.com/wazlet/wazlet/moduleactor/engine/wasm"
 )
 
-// provideUnstable exports the functions of preview 1 as wasi_unstable, which preceded it. The two differ in three places:
+// unstable makes a function of preview 1 one of wasi_unstable, which preceded it. The two differ in three places:
 //
 //   - fd_seek: whence is cur, end, set, where preview 1 has set, cur, end;
 //   - filestat: nlink is 32 bits, so that the structure has 56 bytes, where preview 1 has 64;
 //   - poll_oneoff: a clock subscription begins with an identifier, so that a subscription has 56 bytes, where preview 1 has 48.
-func provideUnstable(ctx context.Context, r wazero.Runtime, preview1 map[string]api.FunctionDefinition) error {
-	b := r.NewHostModuleBuilder(wasm.UnstableModule)
-	for name, def := range preview1 {
-		f, ok := def.GoFunction().(api.GoModuleFunction)
-		if !ok {
-			return fmt.Errorf("%s is a %T", name, def.GoFunction())
-		}
-		call := f.Call
-		switch name {
-		case "fd_seek":
-			call = unstableSeek(f.Call)
-		case "fd_filestat_get":
-			call = unstableFilestat(f.Call, 1)
-		case "path_filestat_get":
-			call = unstableFilestat(f.Call, 4)
-		case "poll_oneoff":
-			call = unstablePoll(f.Call)
-		}
-		replace(b, name, call, def.ParamTypes(), def.ResultTypes())
+func unstable(name string, preview1 api.GoModuleFunc) api.GoModuleFunc {
+	switch name {
+	case "fd_seek":
+		return unstableSeek(preview1)
+	case "fd_filestat_get":
+		return unstableFilestat(preview1, 1)
+	case "path_filestat_get":
+		return unstableFilestat(preview1, 4)
+	case "poll_oneoff":
+		return unstablePoll(preview1)
+	default:
+		return preview1
 	}
-	_, err := b.Instantiate(ctx)
-	return err
 }
-
-// The error numbers of WASI that the wrappers return themselves.
-const (
-	errnoFault = 21
-	errnoInval = 28
-)
 
 func unstableSeek(next api.GoModuleFunc) api.GoModuleFunc {
 	return func(ctx context.Context, mod api.Module, stack []uint64) {
@@ -93,10 +74,7 @@ func unstableFilestat(next api.GoModuleFunc, result int) api.GoModuleFunc {
 	}
 }
 
-const (
-	subscriptionSize         = 48
-	unstableSubscriptionSize = 56
-)
+const unstableSubscriptionSize = 56
 
 // unstablePoll rewrites the subscriptions in place for the time of the call.
 func unstablePoll(next api.GoModuleFunc) api.GoModuleFunc {

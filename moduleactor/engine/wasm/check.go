@@ -112,7 +112,7 @@ func (m *Module) checkStart() []string {
 	case ok && e.Kind == Func && (e.Type == "()" || e.Type == ""):
 		return nil
 	case ok:
-		return []string{fmt.Sprintf("its export %s is a %s %s; it must be a function without parameters and results", StartFunction, e.Kind, e.Type)}
+		return []string{fmt.Sprintf("its export %s is a %s%s; it must be a function without parameters and results", StartFunction, e.Kind, e.Type)}
 	}
 	var names []string
 	for _, e := range m.Exports {

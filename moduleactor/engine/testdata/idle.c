@@ -1,0 +1,9 @@
+// Says that it is up and sleeps for ever.
+#include <stdio.h>
+#include <unistd.h>
+
+int main(void) {
+	puts("up");
+	fflush(stdout);
+	for (;;) sleep(1000);
+}
