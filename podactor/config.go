@@ -1,0 +1,53 @@
+package podactor
+
+import (
+	"github.com/asynkron/protoactor-go/actor"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/wazlet/wazlet/actors"
+	"github.com/wazlet/wazlet/moduleactor/bundle"
+)
+
+// Config is what all pod actors of a node share.
+type Config struct {
+	// RootDir is the node's state directory. A Pod owns RootDir/pods/<uid>.
+	RootDir string
+	// PodLogsDir is where logs go: PodLogsDir/<namespace>_<name>_<uid>/<container>/<attempt>.log.
+	PodLogsDir string
+	// NodeName is for messages. HostIP is the status.hostIP of every Pod; empty leaves it out.
+	NodeName, HostIP string
+	// Supervision holds until the first Tune. A Pod's overrides are resolved by its actor.
+	Supervision actors.Supervision
+}
+
+// Deps is what one pod actor needs of the world, besides its own directory.
+type Deps struct {
+	// Module makes the props of a container's module actor; it is called for each spawn.
+	Module func(container string) (*actor.Props, *actors.Handle)
+	// Bundles finds and removes what the attempts of the Pod left on disk. Nil: the bundles below Config.RootDir.
+	Bundles Bundles
+}
+
+// Bundles is the part of package bundle that a pod actor uses. Its methods block; they are called from workers only.
+type Bundles interface {
+	// Scan finds the latest attempt of each container; bundle.ErrBusy means try again.
+	Scan(podUID string) ([]bundle.Found, error)
+	// RemoveAttempts removes all attempts of a container that are not running, but for the latest ones.
+	RemoveAttempts(podUID, container string, keepLatest int) error
+	// RemovePod removes the directory of a Pod: checkpoint, volumes and attempts.
+	RemovePod(podUID string) error
+}
+
+// Start is what a pod actor begins with: a Pod that was never seen before, or the Checkpoint of one that was.
+type Start struct {
+	Pod        *corev1.Pod
+	Checkpoint *Checkpoint
+	// Reject, when set, refuses the Pod: it becomes Failed and nothing of it ever runs.
+	Reject *Rejection
+}
+
+// Rejection is why the node refuses a Pod, for example OutOfpods.
+type Rejection struct {
+	Reason  actors.Reason
+	Message string
+}

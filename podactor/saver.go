@@ -1,0 +1,80 @@
+package podactor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/wazlet/wazlet/actors"
+)
+
+// saveRetry is the pause after a checkpoint that could not be written.
+const saveRetry = 5 * time.Second
+
+// saver writes checkpoints: one at a time, always of the latest state, never from Receive.
+type saver struct {
+	// dirty says that the state differs from the last one written, busy that one is being written.
+	dirty, busy bool
+}
+
+// saved answers a worker that wrote a checkpoint. saveDue is the time to try again.
+type (
+	saved struct {
+		worker uint64
+		err    error
+	}
+	saveDue struct{}
+)
+
+// save writes a checkpoint if there is something new, and lets wait what waits for one.
+func (a *podActor) save(ctx actor.Context) {
+	if a.saver.busy || a.halting {
+		return
+	}
+	s := &a.ledger.state
+	// Whatever is removed must not come back, least of all the directory.
+	if !a.saver.dirty || a.cleaning || s.Stage == StageEnded || (s.Stage == StageTerminating && s.Busy) {
+		a.prepareNow(ctx)
+		return
+	}
+	a.saver.dirty, a.saver.busy = false, true
+	c := Checkpoint{Version: checkpointVersion, State: s.clone(), Conditions: a.ledger.shown.Conditions}
+	root := a.cfg.RootDir
+	a.workerSeq++
+	n := a.workerSeq
+	a.workers[n] = a.sys.Go(ctx.Self(), func(context.Context) any { return saved{n, saveCheckpoint(root, c)} })
+}
+
+func (a *podActor) onSaved(ctx actor.Context, m saved) {
+	delete(a.workers, m.worker)
+	a.saver.busy = false
+	if m.err != nil {
+		s := &a.ledger.state
+		now := a.sys.Clock().Now()
+		a.handle.Failed(now, "checkpoint", m.err.Error(), "")
+		a.sys.Observe(actors.Failure{
+			Time: now, Actor: ctx.Self().GetId(), Kind: actors.KindPod, Pod: s.ref(), Reason: fmt.Sprint(m.err),
+		})
+		a.saver.dirty = true
+		a.timers[timerSlot{}] = a.sys.After(ctx.Self(), saveRetry, saveDue{})
+		a.prepareNow(ctx) // better to run without a checkpoint than not at all
+		return
+	}
+	a.save(ctx)
+	a.cleanup(ctx)
+}
+
+// durable tells whether a checkpoint of next would say anything that one of before does not, as far as it matters: the
+// progress of an attempt is on disk in its bundle.
+func durable(before, next *State) bool {
+	return before.Stage != next.Stage || before.Pod != next.Pod || before.Deletion != next.Deletion ||
+		before.Outcome != next.Outcome || before.Initialized != next.Initialized || before.Prepared != next.Prepared ||
+		before.RestartingAll != next.RestartingAll || before.KillBy != next.KillBy ||
+		!slices.EqualFunc(before.Containers, next.Containers, func(a, b Container) bool {
+			return a.Last == b.Last && a.Attempt == b.Attempt && a.RetryAt.Equal(b.RetryAt) && a.History == b.History &&
+				a.Started == b.Started && a.Waiting == b.Waiting && (a.Stage == b.Stage || b.Stage < ModuleRunning)
+		})
+}

@@ -1,0 +1,106 @@
+package podactor
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/wazlet/wazlet/moduleactor"
+	"github.com/wazlet/wazlet/moduleactor/image"
+	"github.com/wazlet/wazlet/podactor/volume"
+)
+
+// resolveSpec makes what a module actor must know of a container. It may block: subPaths are looked up and made. With
+// adopt it touches no volume: the guest has its own already.
+func resolveSpec(ctx context.Context, cfg Config, pod *corev1.Pod, name string, adopt bool) (moduleactor.Spec, error) {
+	c := specOf(pod, name)
+	if c == nil {
+		return moduleactor.Spec{}, fmt.Errorf("the Pod has no container %q", name)
+	}
+	s := baseSpec(cfg, pod, c)
+	env, err := newEnvironment(cfg, pod, c)
+	if err != nil {
+		return s, err
+	}
+	s.Env = env.list()
+	s.Command = expandAll(c.Command, env)
+	s.Args = expandAll(c.Args, env)
+	if adopt {
+		return s, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return s, err
+	}
+	s.Mounts, err = volume.Mounts(cfg.RootDir, pod, c, env.mustExpand)
+	return s, err
+}
+
+// baseSpec is the part that cannot fail.
+func baseSpec(cfg Config, pod *corev1.Pod, c *corev1.Container) moduleactor.Spec {
+	s := moduleactor.Spec{
+		Pod: refOf(pod), Container: c.Name, FieldPath: fieldPath(roleOf(pod, c.Name), c.Name),
+		Image: c.Image, PullPolicy: pullPolicy(c), WorkingDir: c.WorkingDir,
+		MemoryBytes:              c.Resources.Limits.Memory().Value(),
+		CPUMillicores:            c.Resources.Limits.Cpu().MilliValue(),
+		LogDir:                   filepath.Join(podLogsDir(cfg, pod), c.Name),
+		TerminationMessagePath:   corev1.TerminationMessagePathDefault,
+		TerminationMessagePolicy: string(corev1.TerminationMessageReadFile),
+	}
+	if sc := c.SecurityContext; sc != nil && sc.ReadOnlyRootFilesystem != nil {
+		s.RootReadOnly = *sc.ReadOnlyRootFilesystem
+	}
+	if c.TerminationMessagePath != "" {
+		s.TerminationMessagePath = c.TerminationMessagePath
+	}
+	if c.TerminationMessagePolicy != "" {
+		s.TerminationMessagePolicy = string(c.TerminationMessagePolicy)
+	}
+	return s
+}
+
+// podLogsDir is the directory of all logs of a Pod, under the name the kubelet gives it.
+func podLogsDir(cfg Config, pod *corev1.Pod) string {
+	return filepath.Join(cfg.PodLogsDir, pod.Namespace+"_"+pod.Name+"_"+string(pod.UID))
+}
+
+// pullPolicy is Kubernetes' default where the container has none: Always for the tag latest, said or unsaid.
+func pullPolicy(c *corev1.Container) image.PullPolicy {
+	if c.ImagePullPolicy != "" {
+		return image.PullPolicy(c.ImagePullPolicy)
+	}
+	if strings.Contains(c.Image, "@") {
+		return image.IfNotPresent
+	}
+	last := c.Image[strings.LastIndexByte(c.Image, '/')+1:]
+	if _, tag, ok := strings.Cut(last, ":"); ok && tag != "latest" {
+		return image.IfNotPresent
+	}
+	return image.Always
+}
+
+func expandAll(list []string, env *environment) []string {
+	out := make([]string, 0, len(list))
+	for _, s := range list {
+		out = append(out, expand(s, env.lookup))
+	}
+	return out
+}
+
+// mustExpand is expand for a subPathExpr, where an unknown name is an error.
+func (e *environment) mustExpand(s string) (string, error) {
+	missing := ""
+	out := expand(s, func(name string) (string, bool) {
+		v, ok := e.lookup(name)
+		if !ok && missing == "" {
+			missing = name
+		}
+		return v, ok
+	})
+	if missing != "" {
+		return "", fmt.Errorf("missing value for %q", missing)
+	}
+	return out, nil
+}

@@ -1,0 +1,91 @@
+package podactor
+
+import (
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/wazlet/wazlet/actors"
+)
+
+// onApplied takes over what may change in a Pod that exists: metadata, the images of its containers,
+// activeDeadlineSeconds and the grace. Everything else stays as it was.
+func (m *machine) onApplied(e applied) {
+	old := m.Pod
+	m.Pod = merge(old, e.Pod)
+	if m.ending() || m.Stage == StageRejected {
+		return
+	}
+	if !equalInt(old.Spec.ActiveDeadlineSeconds, m.Pod.Spec.ActiveDeadlineSeconds) && m.Stage != StageAdmitting {
+		m.armDeadline()
+	}
+	for i := range m.Containers {
+		c := &m.Containers[i]
+		if specOf(old, c.Name).Image != m.image(c) {
+			m.redefine(c)
+		}
+	}
+}
+
+// merge makes the Pod that results; it changes neither.
+func merge(old, wanted *corev1.Pod) *corev1.Pod {
+	p := old.DeepCopy()
+	wanted.ObjectMeta.DeepCopyInto(&p.ObjectMeta)
+	p.UID = old.UID
+	p.Spec.ActiveDeadlineSeconds = copyInt(wanted.Spec.ActiveDeadlineSeconds)
+	p.Spec.TerminationGracePeriodSeconds = copyInt(wanted.Spec.TerminationGracePeriodSeconds)
+	for _, list := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
+		for i := range list {
+			if c := specOf(wanted, list[i].Name); c != nil {
+				list[i].Image = c.Image
+			}
+		}
+	}
+	return p
+}
+
+// redefine replaces the container's attempt by one with the new image, with a fresh back-off: the old one was about the
+// old image. A container that is over stays so.
+func (m *machine) redefine(c *Container) {
+	switch {
+	case c.alive():
+		if c.Replace {
+			return
+		}
+		c.Replace = true
+		if c.KillBy.IsZero() {
+			m.notice(c, actors.ReasonKilling, fmt.Sprintf("Container %s definition changed, will be restarted", c.Name))
+			c.KillBy = m.now.Add(m.podGrace())
+			if c.Attached {
+				m.emit(kill{c.Name, m.podGrace()})
+			}
+		}
+	case c.Stage == ModuleBackOff || c.Stage == ModuleCreated:
+		m.replaced(c, actors.Exit{NotStarted: true, Attempt: c.Attempt})
+	}
+}
+
+// replaced starts the container anew whatever its policy says.
+func (m *machine) replaced(c *Container, x actors.Exit) {
+	c.Replace = false
+	m.count(c, x)
+	c.History = actors.History{Restarts: c.History.Restarts}
+	c.Waiting, c.WaitingText = "", ""
+	if !x.NotStarted {
+		c.History.Restarts++
+		m.decided(c, x, actors.Verdict{Directive: actors.DirectiveRestart, History: c.History})
+	}
+	c.RetryAt = time.Time{}
+	m.start(c)
+}
+
+func equalInt(a, b *int64) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
+
+func copyInt(v *int64) *int64 {
+	if v == nil {
+		return nil
+	}
+	n := *v
+	return &n
+}
