@@ -1,6 +1,7 @@
 package strictyaml
 
 import (
+	"cmp"
 	"encoding"
 	"encoding/json"
 	"fmt"
@@ -24,6 +25,7 @@ func (d *Document) Decode(into any) []Problem {
 	c := checker{}
 	c.check(d.root, d.line, "", v.Type().Elem())
 	if len(c.problems) > 0 {
+		slices.SortStableFunc(c.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 		return c.problems
 	}
 	data, err := json.Marshal(d.root.plain())

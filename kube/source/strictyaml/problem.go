@@ -2,6 +2,7 @@ package strictyaml
 
 import (
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -89,6 +90,9 @@ func quote(v any) string {
 	case fmt.Stringer:
 		s = v.String()
 	default:
+		if r := reflect.ValueOf(v); r.Kind() == reflect.String {
+			return quote(r.String())
+		}
 		s = fmt.Sprintf("%v", v)
 	}
 	if len(s) > maxQuoted {
