@@ -44,7 +44,9 @@ run: build import ## a standalone node on the example Pods, in the foreground; C
 ifeq ($(HAVE_CC),yes)
 	@cp deploy/examples/manifests-c/*.yaml $(RUN)/manifests/
 endif
-	$(BIN)/wazlet run --config deploy/examples/node.yaml --root-dir $(RUN)/state --manifest-dir $(RUN)/manifests
+	@printf '%s\n' 'apiVersion: wazlet.dev/v1alpha1' 'kind: NodeConfiguration' 'nodeName: local' 'rootDir: $(CURDIR)/$(RUN)/state' \
+	  'podLogsDir: $(CURDIR)/$(RUN)/log' 'manifestDir: $(CURDIR)/$(RUN)/manifests' 'logging: {level: info, format: text}' > $(RUN)/node.yaml
+	$(BIN)/wazlet run --config $(RUN)/node.yaml
 
 import: build examples
 	@for g in $(GUESTS); do n=$$(basename $$g .wasm); \

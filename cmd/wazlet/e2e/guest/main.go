@@ -1,0 +1,78 @@
+//go:build wasip1
+
+// Command guest is what the end-to-end tests run: its first argument says how to behave.
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func main() {
+	switch arg(1) {
+	case "tick": // prints a line a second, for ever
+		for n := 0; ; n++ {
+			fmt.Println("tick", n)
+			time.Sleep(time.Second)
+		}
+	case "idle": // says hello, then sleeps for ever
+		fmt.Println("idle", strings.Join(os.Args[2:], " "))
+		for {
+			time.Sleep(time.Hour)
+		}
+	case "exit": // exits with the code in its second argument
+		fmt.Println("exiting with", arg(2))
+		code, err := strconv.Atoi(arg(2))
+		if err != nil {
+			panic(err)
+		}
+		os.Exit(code)
+	case "spin": // never calls the host again
+		fmt.Println("spinning")
+		for n := uint64(1); n != 0; n += 2 { //nolint:revive // the point of it
+		}
+	case "recurse":
+		fmt.Println("recursing")
+		fmt.Println(recurse(1))
+	case "allocate":
+		fmt.Println("allocating")
+		var all [][]byte
+		for {
+			b := make([]byte, 1<<20)
+			for i := 0; i < len(b); i += 4096 {
+				b[i] = 1
+			}
+			all = append(all, b)
+		}
+	case "print":
+		line := strings.Repeat("x", 1000)
+		for {
+			fmt.Println(line)
+		}
+	case "cat": // prints a file
+		b, err := os.ReadFile(arg(2))
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Stdout.Write(b)
+	default:
+		fmt.Fprintln(os.Stderr, "guest: no such behaviour:", arg(1))
+		os.Exit(2)
+	}
+}
+
+func arg(i int) string {
+	if i < len(os.Args) {
+		return os.Args[i]
+	}
+	return ""
+}
+
+// recurse never returns and needs its frame afterwards, so that no compiler can turn it into a loop.
+func recurse(n int) int {
+	return recurse(n+1) + recurse(n+2)
+}
