@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"k8s.io/utils/clock"
@@ -29,7 +30,7 @@ type Config struct {
 	MaxParallelPulls int
 	// MaxImageBytes bounds the layers of an image, packed and unpacked alike; default 4 GiB.
 	MaxImageBytes int64
-	// MinAge is how long Collect spares an image after its last use; default 2m.
+	// MinAge is how long Collect spares an image after its last use; default 2m, as the kubelet's.
 	MinAge time.Duration
 
 	// Clock is the source of time; nil: the real one.
@@ -46,103 +47,163 @@ type Progress struct {
 	Done, Total int64
 }
 
-// Store keeps images on this machine. Its methods may be called from any goroutine.
-type Store struct{}
-
-// Stored is one reference in the store.
-type Stored struct {
-	// Ref is the full reference, ID the digest reference, Digest the digest of the module, Size the bytes of all blobs.
-	Ref        string    `json:"ref"`
-	ID         string    `json:"id"`
-	Digest     string    `json:"digest"`
-	Size       int64     `json:"size"`
-	Format     Format    `json:"format"`
-	ImportedAt time.Time `json:"importedAt"`
-	LastUsed   time.Time `json:"lastUsed"`
+// withDefaults fills in what is zero and reports what cannot be.
+func (c Config) withDefaults() (Config, error) {
+	var errs []error
+	if c.MaxParallelPulls == 0 {
+		c.MaxParallelPulls = 4
+	}
+	if c.MaxParallelPulls < 0 {
+		errs = append(errs, fmt.Errorf("maxParallelPulls: must be positive (got %d)", c.MaxParallelPulls))
+	}
+	if c.MaxImageBytes == 0 {
+		c.MaxImageBytes = 4 << 30
+	}
+	if c.MaxImageBytes < 0 {
+		errs = append(errs, fmt.Errorf("maxImageBytes: must be positive (got %d)", c.MaxImageBytes))
+	}
+	if c.MinAge == 0 {
+		c.MinAge = 2 * time.Minute
+	}
+	if c.Clock == nil {
+		c.Clock = clock.RealClock{}
+	}
+	if c.Progress == nil {
+		c.Progress = func(Progress) {}
+	}
+	if c.Statfs == nil {
+		c.Statfs = statfs
+	}
+	return c, errors.Join(errs...)
 }
 
-// Format is how a module is packed.
-type Format string
-
-// The formats that are understood. Those but File and TarImage are artifacts with one wasm layer.
-const (
-	FormatFile      Format = "file"        // a wasm file, not packed at all
-	FormatCNCF      Format = "cncf"        // CNCF TAG Runtime's wasm artifact; what push writes by default
-	FormatWasmToOCI Format = "wasm-to-oci" // what wasm-to-oci writes
-	FormatBytecode  Format = "bytecode-alliance"
-	FormatTarImage  Format = "image" // a container image with a .wasm in it
-	FormatSolo      Format = "solo"
-	FormatORAS      Format = "oras"
-)
-
-// errNotYet is for the minutes until the bodies are here.
-var errNotYet = errors.New("not yet")
+// Store keeps images on this machine. Its methods may be called from any goroutine.
+type Store struct {
+	cfg    Config
+	disk   disk
+	remote *registries
+	slots  chan struct{} // one token for each pull under way
+	pulls  flights[pulled]
+	blobs  flights[struct{}]
+}
 
 // Open opens the store in cfg.Dir and clears away what an interrupted process left there.
-func Open(cfg Config) (*Store, error) { _ = cfg; return nil, errNotYet }
-
-// Ensure returns the image, downloading it as the policy says. It blocks and obeys ctx. An error is an *Error. Callers
-// that want the same image at the same time share one download.
-func (s *Store) Ensure(ctx context.Context, ref string, policy PullPolicy) (Image, error) {
-	return Image{}, errNotYet
+func Open(cfg Config) (*Store, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Dir == "" {
+		return nil, errors.New("image store: no directory given")
+	}
+	r, err := newRemote(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{cfg: cfg, disk: disk{cfg.Dir}, remote: r, slots: make(chan struct{}, cfg.MaxParallelPulls)}
+	if err := s.disk.create(); err != nil {
+		return nil, fmt.Errorf("image store %s: %w", cfg.Dir, err)
+	}
+	if err := s.disk.sweep(cfg.Clock.Now()); err != nil {
+		return nil, fmt.Errorf("image store %s: %w", cfg.Dir, err)
+	}
+	return s, nil
 }
 
-// Present returns the image if it is in the store, without asking a registry.
-func (s *Store) Present(ref string) (Image, bool) { return Image{}, false }
-
-// Import puts a wasm file into the store under ref, as a CNCF artifact.
-func (s *Store) Import(ctx context.Context, file, ref string) (Stored, error) { return Stored{}, errNotYet }
-
-// List returns what the store holds, sorted by reference.
-func (s *Store) List() ([]Stored, error) { return nil, errNotYet }
-
-// Remove forgets a reference and deletes what no other reference needs. ErrNotFound when there is none.
-func (s *Store) Remove(ref string) error { return errNotYet }
+// Close closes idle connections. The store may be used again.
+func (s *Store) Close() error {
+	s.remote.wire.close()
+	return nil
+}
 
 // ErrNotFound is returned for a reference that the store does not hold.
 var ErrNotFound = errors.New("image not found")
 
-// Collected is what Collect freed.
-type Collected struct {
-	Images []string
-	Bytes  int64
+// Ensure returns the image, downloading it as the policy says; an empty policy is the kubelet's default for the
+// reference. It blocks and obeys ctx. An error is an *Error. Callers that want the same image at the same time share one
+// download, which ends when the last of them has lost interest.
+func (s *Store) Ensure(ctx context.Context, ref string, policy PullPolicy) (Image, error) {
+	start := s.cfg.Clock.Now()
+	r, err := parseReference(ref)
+	if err != nil {
+		return Image{}, err
+	}
+	if policy == "" {
+		policy = r.defaultPolicy()
+	}
+	switch policy {
+	case Always:
+	case IfNotPresent, Never:
+		img, ok, err := s.find(r)
+		if err != nil {
+			return Image{}, sentence(ImageInspectError, "Failed to inspect image %q: %w", ref, err)
+		}
+		if ok {
+			return img, nil
+		}
+		if policy == Never {
+			return Image{}, sentence(ErrImageNeverPull, "Container image %q is not present with pull policy of Never", ref)
+		}
+	default:
+		return Image{}, sentence(ErrImagePull, "Failed to pull image %q: unknown pull policy %q (allowed: Always, IfNotPresent, Never)", ref, string(policy))
+	}
+	p, err := s.pulls.do(ctx, r.key(), func(ctx context.Context) (pulled, error) { return s.pull(ctx, r) })
+	if err != nil {
+		return Image{}, pullError(r, err)
+	}
+	img := s.image(r, p.entry, p.record)
+	img.Took, img.Waited = s.cfg.Clock.Since(start), p.waited
+	return img, nil
 }
 
-// Collect deletes images, least recently used first, when more than high percent of the file system is used, until no
-// more than low percent is. An image is spared when inUse says so for its manifest's or its module's digest, or when it
-// was used within MinAge.
-func (s *Store) Collect(ctx context.Context, inUse func(digest string) bool, high, low int) (Collected, error) {
-	return Collected{}, errNotYet
+// Present returns the image if it is in the store, without asking a registry.
+func (s *Store) Present(ref string) (Image, bool) {
+	r, err := parseReference(ref)
+	if err != nil {
+		return Image{}, false
+	}
+	img, ok, err := s.find(r)
+	return img, ok && err == nil
 }
 
-// Client moves modules to and from registries without a store.
-type Client struct{}
-
-// NewClient returns a client; of cfg it needs no Dir.
-func NewClient(cfg Config) (*Client, error) { _ = cfg; return nil, errNotYet }
-
-// PushOptions say how a module is packed.
-type PushOptions struct {
-	// Format is FormatCNCF (default) or FormatWasmToOCI.
-	Format Format
-	// Annotations go into the manifest.
-	Annotations map[string]string
-	// Created goes into a CNCF artifact's config; zero: left out, so that the same module always gives the same digest.
-	Created time.Time
+// find looks a reference up and notes that it was used.
+func (s *Store) find(r reference) (Image, bool, error) {
+	entries, err := s.disk.readIndex()
+	if err != nil {
+		return Image{}, false, err
+	}
+	for _, e := range entries {
+		if !e.matches(r) {
+			continue
+		}
+		rec, err := s.disk.readRecord(e.hex())
+		if errors.Is(err, errNoRecord) {
+			continue // half deleted: as good as absent
+		}
+		if err != nil {
+			return Image{}, false, err
+		}
+		s.disk.touch(e.hex(), s.cfg.Clock.Now())
+		img := s.image(r, e, rec)
+		img.Present = true
+		return img, true, nil
+	}
+	return Image{}, false, nil
 }
 
-// Pushed is what Push wrote.
-type Pushed struct {
-	Ref    string `json:"ref"`
-	ID     string `json:"id"`
-	Digest string `json:"digest"`
-	Size   int64  `json:"size"`
+// image is what callers see of a record.
+func (s *Store) image(r reference, e entry, rec record) Image {
+	img := Image{
+		Ref: r.text, ID: e.id, Manifest: rec.Manifest,
+		Module: s.disk.modulePath(e.hex(), rec), Digest: rec.ModuleDigest,
+		Size: rec.Size, Format: rec.Format, Platform: rec.Platform, Name: rec.Name,
+		Entrypoint: rec.Entrypoint, Cmd: rec.Cmd, Env: rec.Env, WorkingDir: rec.WorkingDir,
+	}
+	if img.Name == "" {
+		img.Name = r.baseName()
+	}
+	if rec.Rootfs {
+		img.Rootfs = s.disk.image(e.hex()) + "/" + rootfsDir
+	}
+	return img
 }
-
-// Push packs a wasm file and uploads it.
-func (c *Client) Push(ctx context.Context, file, ref string, o PushOptions) (Pushed, error) {
-	return Pushed{}, errNotYet
-}
-
-// Pull downloads an image's module into file, which it replaces at once or not at all.
-func (c *Client) Pull(ctx context.Context, ref, file string) (Image, error) { return Image{}, errNotYet }
