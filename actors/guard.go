@@ -12,8 +12,8 @@ import (
 // stop such a child.
 var ErrHalting = errors.New("spawn: the parent is stopping or restarting")
 
-// errGoexit stands for the value of a panic when a handler ended its goroutine instead.
-var errGoexit = errors.New("runtime.Goexit was called in the handler of an actor")
+// errGoexit stands for the value of a panic when a handler or worker ended its goroutine instead.
+var errGoexit = errors.New("runtime.Goexit was called")
 
 // guard is the armour of one actor, across its restarts. Its fields belong to the goroutine that runs the actor's
 // mailbox. It sits at three places: armed before the actor's context (system messages, panics), middleware before

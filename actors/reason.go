@@ -35,7 +35,9 @@ const (
 const (
 	ReasonDeadlineExceeded Reason = "DeadlineExceeded"
 	// ReasonAgentError is a Pod that was given up because its actor crashed more often than supervision.pod allows.
-	ReasonAgentError               Reason = "AgentError"
+	ReasonAgentError Reason = "AgentError"
+	// ReasonNodeShutdown is a Pod that came while the node was being drained.
+	ReasonNodeShutdown             Reason = "NodeShutdown"
 	ReasonOutOfPods                Reason = "OutOfpods"
 	ReasonUnexpectedAdmissionError Reason = "UnexpectedAdmissionError"
 )

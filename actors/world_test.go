@@ -35,16 +35,20 @@ func play[T any](t *testing.T, armoured bool, scenario func(w *world) T) T {
 			w.sys = actors.New(actors.Options{Observer: w.rec.Observe})
 			w.engine = w.sys.Engine()
 		} else {
-			w.engine = actor.NewActorSystem(
-				actor.WithDeadLetterThrottleInterval(time.Millisecond),
-				actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
-					return slog.New(slog.NewTextHandler(io.Discard, nil))
-				}))
+			w.engine = newRaw(io.Discard)
 		}
 		out = scenario(w)
 		<-time.After(time.Second) // protoactor's throttle of dead letters waits for a while
 	})
 	return out
+}
+
+// newRaw makes protoactor as it is, logging to out.
+func newRaw(out io.Writer) *actor.ActorSystem {
+	return actor.NewActorSystem(actor.WithDeadLetterThrottleInterval(time.Millisecond),
+		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
+			return slog.New(slog.NewTextHandler(out, nil))
+		}))
 }
 
 // both plays the scenario in both worlds and compares what it returns.
