@@ -1,13 +1,27 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 
-	"github.com/wazlet/wazlet/cmd/wazlet/daemon"
-	"github.com/wazlet/wazlet/cmd/wazlet/try"
+	"github.com/wazlet/wazlet/cmd/wazlet/client"
 )
 
 // commands are all commands but those that cobra adds.
-func commands(_ []string) []*cobra.Command {
-	return []*cobra.Command{daemon.Command(version), try.Command(), newConfig(), newVersion()}
+func commands(env []string) []*cobra.Command {
+	cmds := []*cobra.Command{newConfig(), newVersion()}
+	return append(cmds, client.Commands(lookup(env))...)
+}
+
+// lookup returns what os.Getenv would for the environment env.
+func lookup(env []string) func(string) string {
+	return func(name string) string {
+		for i := len(env) - 1; i >= 0; i-- {
+			if value, ok := strings.CutPrefix(env[i], name+"="); ok {
+				return value
+			}
+		}
+		return ""
+	}
 }
