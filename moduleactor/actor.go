@@ -3,6 +3,7 @@ package moduleactor
 import (
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -26,6 +27,7 @@ func Props(sys *actors.System, cfg Config, pod actors.PodRef, container string) 
 
 func (c Config) withDefaults() Config {
 	c.CreateTimeout = cmp.Or(c.CreateTimeout, 2*time.Minute)
+	c.CacheDir = cmp.Or(c.CacheDir, filepath.Join(c.RootDir, "cache"))
 	c.LogMaxBytes = cmp.Or(c.LogMaxBytes, 10<<20)
 	c.LogMaxFiles = cmp.Or(c.LogMaxFiles, 5)
 	return c

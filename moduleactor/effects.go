@@ -141,7 +141,7 @@ func (j job) awaitEnd(ctx context.Context) report {
 	if err != nil {
 		return j.found(ended{err: err})
 	}
-	message, err := j.terminationMessage(x)
+	message, err := j.terminationMessage(x) //nolint:contextcheck // a bounded read of local files, wanted even now
 	r := j.found(ended{exit: x, message: message})
 	if tidyErr := j.tidy(); err == nil {
 		err = tidyErr

@@ -184,6 +184,8 @@ func (t *turn) onEntered(ev entered) {
 	t.working = false
 	t.disarm(timerCreate)
 	switch {
+	case errors.Is(ev.err, bundle.ErrClosed):
+		return // see onEnded
 	case ev.err != nil && t.cause != causeTimeout:
 		// The process cannot be watched: end it while it can still be signalled.
 		t.because(causeCrash, fmt.Sprintf("wait for _start: %v", ev.err))
@@ -201,6 +203,9 @@ func (t *turn) onEntered(ev entered) {
 
 func (t *turn) onEnded(ev ended) {
 	t.working = false
+	if errors.Is(ev.err, bundle.ErrClosed) {
+		return // the daemon is about to end: the guest outlives it
+	}
 	if ev.err != nil {
 		t.kill() // nobody would watch it any more
 		x := t.startError(fmt.Sprintf("wait for the end: %v", ev.err))

@@ -43,6 +43,8 @@ type Config struct {
 	Runtime Runtime
 	// RootDir is the node's state directory; bundles are under RootDir/pods.
 	RootDir string
+	// CacheDir is where compiled modules are kept, as in bundle.Config; default RootDir/cache.
+	CacheDir string
 	// LogMaxBytes and LogMaxFiles bound each container's log.
 	LogMaxBytes int64
 	LogMaxFiles int

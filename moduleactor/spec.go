@@ -16,7 +16,7 @@ func buildSpec(run Run, img image.Image, cfg Config) bundle.Spec {
 	return bundle.Spec{
 		Version: bundle.SpecVersion,
 		PodUID:  s.Pod.UID, Namespace: s.Pod.Namespace, Pod: s.Pod.Name, Container: s.Container, Attempt: run.Attempt,
-		ImageID: img.ID, Module: img.Module, ModuleDigest: img.Digest,
+		ImageID: img.ID, Module: img.Module, ModuleDigest: img.Digest, CacheDir: cfg.CacheDir,
 		Args: argv(s, img), Env: environ(s, img),
 		RootReadOnly: s.RootReadOnly, Mounts: slices.Clone(s.Mounts),
 		MemoryBytes:            s.MemoryBytes,
