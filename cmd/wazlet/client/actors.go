@@ -106,7 +106,7 @@ func (v *actorViewer) show(ctx context.Context) error {
 	if len(rows) == 0 && !first {
 		return nil
 	}
-	return v.table.print(v.header(), rows)
+	return v.table.write(v.header(), rows)
 }
 
 func (v *actorViewer) header() []string {

@@ -70,11 +70,15 @@ func (n *node) view(ctx context.Context, v viewer, watch bool) error {
 	if !watch {
 		return v.show(ctx)
 	}
-	err := n.follow(ctx, v.show)
-	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		return nil // interrupted by the user
+	return unlessInterrupted(ctx, n.follow(ctx, v.show))
+}
+
+// unlessInterrupted returns err, or nil when the user has ended a command that goes on by itself.
+func unlessInterrupted(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // printObject prints v as -o json or -o yaml want it.
@@ -102,7 +106,7 @@ type table struct {
 	begun  bool
 }
 
-func (t *table) print(header []string, rows [][]string) error {
+func (t *table) write(header []string, rows [][]string) error {
 	if !t.begun {
 		rows = slices.Insert(slices.Clone(rows), 0, header)
 		t.begun = true

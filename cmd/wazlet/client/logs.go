@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -59,8 +58,8 @@ log is that of the Pod's first container.`,
 			return err
 		}
 		err = n.logs(cmd.Context(), args[0], o, cmd.OutOrStdout(), cmd.ErrOrStderr())
-		if o.follow && errors.Is(err, context.Canceled) {
-			return nil // interrupted by the user
+		if o.follow {
+			return unlessInterrupted(cmd.Context(), err)
 		}
 		return err
 	}

@@ -190,7 +190,7 @@ func (v *podViewer) rows(pods []corev1.Pod) error {
 	for i := range pods {
 		rows = append(rows, v.row(&pods[i]))
 	}
-	return v.table.print(header, rows)
+	return v.table.write(header, rows)
 }
 
 func (v *podViewer) row(p *corev1.Pod) []string {

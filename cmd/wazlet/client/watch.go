@@ -36,7 +36,7 @@ func (n *node) follow(ctx context.Context, show func(context.Context) error) err
 	}
 	if stream != nil {
 		go readEvents(stream, wake, broken)
-		defer func() { cancel(); <-broken }()
+		defer func() { cancel(); <-broken }() //nolint:errcheck // waits for the reader, whose end was asked for
 	}
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
