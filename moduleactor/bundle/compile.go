@@ -127,7 +127,7 @@ func (r *Runtime) runCompiler(ctx context.Context, module, digest string) error 
 		return fmt.Errorf("compile %s: %w", digest, err)
 	}
 	err := cmd.Wait()
-	text := strings.TrimSpace(strings.ToValidUTF8(stderr.String(), "\uFFFD"))
+	text := strings.TrimSpace(strings.ToValidUTF8(stderr.b.String(), "\uFFFD"))
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
@@ -226,11 +226,11 @@ func (r *Runtime) shimIdentity() (string, error) {
 }
 
 // head keeps the beginning of what a compiler says, which is where a Go program puts its reason.
-type head struct{ bytes.Buffer }
+type head struct{ b bytes.Buffer }
 
 func (h *head) Write(p []byte) (int, error) {
-	if room := maxMessage - h.Len(); room > 0 {
-		h.Buffer.Write(p[:min(room, len(p))])
+	if room := maxMessage - h.b.Len(); room > 0 {
+		h.b.Write(p[:min(room, len(p))])
 	}
 	return len(p), nil
 }

@@ -14,7 +14,7 @@ var (
 )
 
 // ID names the attempt of this spec.
-func (s *Spec) ID() ID { return ID{PodUID: s.PodUID, Container: s.Container, Attempt: s.Attempt} }
+func (s Spec) ID() ID { return ID{PodUID: s.PodUID, Container: s.Container, Attempt: s.Attempt} }
 
 // Validate reports every problem as "field: problem (got X)".
 func (s *Spec) Validate() error {

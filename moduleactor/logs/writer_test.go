@@ -190,11 +190,11 @@ func TestRotation(t *testing.T) {
 		all.WriteString(data)
 	}
 	got := strings.Count(all.String(), "\n")
-	last := ""
+	var last strings.Builder
 	for i := lines - got; i < lines; i++ {
-		last += fmt.Sprintf("stdout F line %03d\n", i)
+		fmt.Fprintf(&last, "stdout F line %03d\n", i)
 	}
-	if diff := cmp.Diff(last, cutTimes(all.String())); diff != "" {
+	if diff := cmp.Diff(last.String(), cutTimes(all.String())); diff != "" {
 		t.Errorf("the last %d lines (-want +got):\n%s", got, diff)
 	}
 	if w.Dropped() != 0 {

@@ -1,0 +1,138 @@
+// Command fakeshim stands in for wazlet-shim: it keeps the contract of a bundle and does what the spec's args, or the
+// text of the "module", tell it.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/wazlet/wazlet/moduleactor/bundle"
+)
+
+func main() {
+	if len(os.Args) == 4 && os.Args[1] == "run" && os.Args[2] == "--bundle" {
+		os.Exit(run(os.Args[3]))
+	}
+	if len(os.Args) == 6 && os.Args[1] == "compile" && os.Args[2] == "--module" && os.Args[4] == "--cache" {
+		os.Exit(compile(os.Args[3], os.Args[5]))
+	}
+	die("bad command line %q", os.Args)
+}
+
+func die(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "fakeshim: "+format+"\n", args...)
+	os.Exit(70)
+}
+
+func run(dir string) int {
+	a, err := bundle.Attach(dir)
+	if err != nil {
+		die("%v", err)
+	}
+	if err := a.JoinCgroups(); err != nil {
+		die("%v", err)
+	}
+	args := a.Spec().Args
+	switch args[0] {
+	case "silent":
+		select {}
+	case "crash":
+		die("no room")
+	}
+	at := time.Now()
+	if args[0] == "ignore-term" {
+		signal.Ignore(syscall.SIGTERM)
+	}
+	if err := a.Started(at); err != nil {
+		die("%v", err)
+	}
+	code := int32(0)
+	switch args[0] {
+	case "run", "ignore-term":
+		select {}
+	case "crash-late":
+		die("fell over")
+	case "garbage":
+		_ = os.WriteFile(filepath.Join(dir, bundle.ExitFile), []byte("{"), 0o600)
+		return 0
+	case "alloc":
+		for {
+			b := make([]byte, 1<<20)
+			for i := range b {
+				b[i] = 1
+			}
+			hold = append(hold, b)
+		}
+	case "exit":
+		n, err := strconv.Atoi(args[1])
+		if err != nil {
+			die("%v", err)
+		}
+		code = int32(n)
+	case "exit-when":
+		await(args[1])
+		code = 7
+	default:
+		die("bad args %q", args)
+	}
+	reason := bundle.Completed
+	if code != 0 {
+		reason = bundle.Error
+	}
+	if err := a.End(bundle.Exit{Code: code, Reason: reason, StartedAt: at, FinishedAt: time.Now()}); err != nil {
+		die("%v", err)
+	}
+	return 0
+}
+
+var hold [][]byte
+
+func await(file string) {
+	for {
+		if _, err := os.Stat(file); err == nil {
+			return
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+func trace(cache, what string) {
+	f, err := os.OpenFile(filepath.Join(cache, "trace"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		die("%v", err)
+	}
+	if _, err := f.WriteString(what + "\n"); err != nil {
+		die("%v", err)
+	}
+	_ = f.Close()
+}
+
+func compile(module, cache string) int {
+	text, err := os.ReadFile(module)
+	if err != nil {
+		die("%v", err)
+	}
+	trace(cache, "begin")
+	defer trace(cache, "end")
+	switch string(text) {
+	case "invalid":
+		fmt.Fprintln(os.Stderr, "invalid magic number")
+		return bundle.ExitInvalidModule
+	case "fail":
+		fmt.Fprintln(os.Stderr, strings.Repeat("no space left ", 1000))
+		return 1
+	case "hang":
+		nice, _ := syscall.Getpriority(syscall.PRIO_PROCESS, 0)
+		trace(cache, fmt.Sprintf("pid %d nice %d", os.Getpid(), 20-nice))
+		select {}
+	case "wait":
+		await(module + ".go")
+	}
+	return 0
+}
