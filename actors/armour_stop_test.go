@@ -43,6 +43,32 @@ func TestPanicWhileStoppingWedgesTheParent(t *testing.T) {
 	}
 }
 
+// A panic at the end of the last child is as bad: the end is not acted on.
+func TestPanicInTerminatedWhileStopping(t *testing.T) {
+	both(t, true, false, func(w *world) bool {
+		top := w.spawn("top", func() actor.Actor {
+			return &actorFunc{fail: restart, receive: func(ctx actor.Context) {
+				if _, ok := ctx.Message().(*actor.Started); ok {
+					w.child(ctx, "middle", of(func(ctx actor.Context) {
+						switch ctx.Message().(type) {
+						case *actor.Started:
+							if !w.alive(w.pid("top/middle/leaf")) {
+								w.child(ctx, "leaf", of(func(actor.Context) {}))
+							}
+						case *actor.Terminated:
+							panic("in Terminated")
+						}
+					}))
+				}
+			}}
+		})
+		synctest.Wait()
+		w.engine.Root.Stop(top)
+		synctest.Wait()
+		return w.alive(top)
+	})
+}
+
 func panicIn(phase string) func(actor.Context) {
 	return func(ctx actor.Context) {
 		if fmt.Sprintf("%T", ctx.Message()) == phase {

@@ -101,7 +101,10 @@ func (a *armed) invoke(message any, handle func(any)) {
 		if done {
 			return
 		}
-		a.guard.restarting = false // whatever was begun did not finish, and must be possible again
+		switch message.(type) {
+		case *actor.Restart, *actor.Terminated:
+			a.guard.restarting = false // it did not finish (the producer panicked), and must be possible again
+		}
 		v := recover()
 		if v == nil {
 			v = errGoexit
@@ -119,7 +122,7 @@ func (a *armed) failed(v, message any) {
 		return
 	}
 	c := Crash{Value: v, Message: typeName(message), Stack: string(debug.Stack())}
-	a.guard.system.crashed(a.guard.handle, c)
+	a.guard.system.crashed(a.guard.handle.PID(), a.guard.handle, c)
 	a.MessageInvoker.EscalateFailure(c, message)
 }
 
@@ -131,12 +134,14 @@ func (g *guard) refuseRestart() {
 	g.system.counts.resurrected.Add(1)
 }
 
-// crashed observes c and keeps it for the registry.
-func (s *System) crashed(h *Handle, c Crash) {
+// crashed observes c and keeps it for the registry; h is nil for an actor without armour.
+func (s *System) crashed(pid *actor.PID, h *Handle, c Crash) {
 	now := s.clock.Now()
-	f := Failure{Time: now, Reason: fmt.Sprintf("panic: %v", c.Value), Message: c.Message, Stack: c.Stack}
+	f := Failure{
+		Time: now, Actor: pid.GetId(), Reason: fmt.Sprintf("panic: %v", c.Value), Message: c.Message, Stack: c.Stack,
+	}
 	if h != nil {
-		f.Actor, f.Kind, f.Pod = h.PID().GetId(), h.kind, h.pod
+		f.Kind, f.Pod = h.kind, h.pod
 		h.Failed(now, string(ReasonCrash), fmt.Sprintf("%s while handling %s", f.Reason, c.Message), c.Stack)
 	}
 	s.Observe(f)
@@ -163,6 +168,10 @@ func (g *guard) middleware(next actor.ReceiverFunc) actor.ReceiverFunc {
 			g.stopped = true
 			g.system.registry.remove(g.handle)
 		default:
+			if g.halting() { // a panic in Terminated, for example, would keep the last child's end from being acted on
+				g.quietly(next, ctx, e)
+				return
+			}
 			next(ctx, e)
 		}
 	}
@@ -184,7 +193,7 @@ func (g *guard) quietly(next actor.ReceiverFunc, ctx actor.ReceiverContext, e *a
 				v = errGoexit
 			}
 			g.system.counts.swallowed.Add(1)
-			g.system.crashed(g.handle, Crash{Value: v, Message: typeName(e), Stack: string(debug.Stack())})
+			g.system.crashed(g.handle.PID(), g.handle, Crash{Value: v, Message: typeName(e), Stack: string(debug.Stack())})
 		}()
 		next(ctx, e)
 		done = true

@@ -42,7 +42,7 @@ func (m *mailbox) PostUserMessage(message any) {
 		})
 		return
 	}
-	if m.hold(func() { m.postUser(message) }) {
+	if !m.started.Load() && m.hold(func() { m.postUser(message) }) {
 		return
 	}
 	m.postUser(message)
@@ -60,8 +60,10 @@ func (m *mailbox) postUser(message any) {
 
 // PostSystemMessage queues one of protoactor's own messages; called by any goroutine.
 func (m *mailbox) PostSystemMessage(message any) {
-	if _, first := message.(*actor.Started); !first && m.hold(func() { m.postSystem(message) }) {
-		return
+	if !m.started.Load() {
+		if _, first := message.(*actor.Started); !first && m.hold(func() { m.postSystem(message) }) {
+			return
+		}
 	}
 	m.postSystem(message)
 }
@@ -76,11 +78,8 @@ func (m *mailbox) postSystem(message any) {
 	m.Mailbox.PostSystemMessage(message)
 }
 
-// hold keeps post for Start unless the mailbox is started.
+// hold keeps post for Start, unless the mailbox has been started meanwhile.
 func (m *mailbox) hold(post func()) bool {
-	if m.started.Load() {
-		return false
-	}
 	m.early.Lock()
 	defer m.early.Unlock()
 	if m.started.Load() {
@@ -90,16 +89,23 @@ func (m *mailbox) hold(post func()) bool {
 	return true
 }
 
-// Start is the end of spawning. What was held is posted before anything that comes later.
+// Start is the end of spawning. What was held is posted before anything that comes later. It is posted without the lock,
+// because a synchronized dispatcher runs the actor meanwhile.
 func (m *mailbox) Start() {
 	m.Mailbox.Start()
-	m.early.Lock()
-	defer m.early.Unlock()
-	for _, post := range m.waiting {
-		post()
+	for {
+		m.early.Lock()
+		held := m.waiting
+		m.waiting = nil
+		m.started.Store(len(held) == 0)
+		m.early.Unlock()
+		if len(held) == 0 {
+			return
+		}
+		for _, post := range held {
+			post()
+		}
 	}
-	m.waiting = nil
-	m.started.Store(true)
 }
 
 // RegisterHandlers puts the guard between the mailbox and the actor.

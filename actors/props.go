@@ -65,7 +65,7 @@ func (g *guardian) HandleFailure(
 	defer func() {
 		if v := recover(); v != nil {
 			g.system.counts.swallowed.Add(1)
-			g.system.crashed(g.system.registry.Lookup(child.GetId()),
+			g.system.crashed(child, g.system.registry.Lookup(child.GetId()),
 				Crash{Value: v, Message: typeName(reason), Stack: string(debug.Stack())})
 			sup.ResumeChildren(child)
 		}

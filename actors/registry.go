@@ -32,7 +32,7 @@ func (r *Registry) Lookup(id string) *Handle {
 
 // Snapshot returns all actors, sorted by id.
 func (r *Registry) Snapshot() []Info {
-	var out []Info
+	out := []Info{} // not null in JSON
 	r.each(func(h *Handle) { out = append(out, h.Info()) })
 	slices.SortFunc(out, func(a, b Info) int { return strings.Compare(a.ID, b.ID) })
 	return out

@@ -40,7 +40,7 @@ type Stepper interface {
 }
 
 // System is an actor system with its armour on: whatever is spawned with Props cannot wedge its parent, come back from
-// the dead or stay invisible (notes on the hazards are in docs/adr and in armour_test.go).
+// the dead or stay invisible. Each hazard of protoactor, and what takes it away, is in armour_*_test.go.
 type System struct {
 	engine     *actor.ActorSystem
 	clock      Clock
@@ -58,8 +58,8 @@ type counters struct{ swallowed, resurrected, zombies, leakedWorkers, unhandled 
 
 // Counters count what should never happen. Each of them is zero in a correct daemon; alert if not.
 type Counters struct {
-	// Swallowed counts panics in Stopping, Stopped and Restarting handlers, in supervisor strategies of root actors and
-	// in observers. They are reported as Failure and otherwise ignored, because passing them on would wedge the tree.
+	// Swallowed counts panics in actors that are stopping or being restarted, in supervisor strategies of root actors
+	// and in observers. They are reported and otherwise ignored, because passing them on would wedge the tree.
 	Swallowed uint64
 	// Resurrected counts restarts that reached an actor while it was stopping, and were refused.
 	Resurrected uint64

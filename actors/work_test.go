@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/wazlet/wazlet/actors"
 )
@@ -319,6 +320,71 @@ func TestCancelOfADueTimer(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// The fake clock of k8s.io/utils holds its lock while it calls back, and whoever takes a message asks for the time.
+func TestAfterWithAFakeClock(t *testing.T) {
+	fake := clocktesting.NewFakeClock(epoch)
+	s := actors.New(actors.Options{Clock: fake})
+	got := make(chan any, 2)
+	props, _ := s.Props(actors.KindPod, "a", actors.PodRef{}, func(*actors.Handle) actor.Actor {
+		return &actorFunc{receive: func(ctx actor.Context) {
+			switch m := ctx.Message().(type) {
+			case *actor.Started:
+				s.After(ctx.Self(), 0, "now")
+				s.After(ctx.Self(), time.Minute, "later")
+			case string:
+				got <- m
+			}
+		}}
+	})
+	pid, err := s.SpawnRoot(props, "a", &actorFunc{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := <-got; m != "now" {
+		t.Errorf("got %v", m)
+	}
+	for !fake.HasWaiters() { // the actor is between its two timers
+		runtime.Gosched()
+	}
+	fake.Step(time.Minute)
+	if m := <-got; m != "later" {
+		t.Errorf("got %v", m)
+	}
+	if err := s.StopTree(t.Context(), pid); err != nil {
+		t.Error(err)
+	}
+}
+
+// A synchronized dispatcher runs the actor while it is being spawned.
+func TestSynchronizedDispatcher(t *testing.T) {
+	s := actors.New(actors.Options{Dispatcher: actor.NewSynchronizedDispatcher(300)})
+	var l lines
+	props, _ := s.Props(actors.KindPod, "a", actors.PodRef{}, func(*actors.Handle) actor.Actor {
+		return &actorFunc{receive: logged(&l, func(ctx actor.Context) {
+			switch ctx.Message() {
+			case "one":
+				ctx.Send(ctx.Self(), "two")
+			case "two":
+				ctx.Send(ctx.Self(), "three")
+			default:
+				if _, ok := ctx.Message().(*actor.Started); ok {
+					ctx.Send(ctx.Self(), "one")
+				}
+			}
+		})}
+	})
+	pid, err := s.SpawnRoot(props, "a", &actorFunc{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.StopTree(t.Context(), pid); err != nil {
+		t.Error(err)
+	}
+	if got, want := l.String(), "Started one two three Stopping Stopped"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }
 
 // An actor that was not spawned with Props gets its messages too.

@@ -13,7 +13,7 @@ import (
 // Worker is blocking work that an actor started.
 type Worker struct {
 	system *System
-	actor  string
+	actor  *actor.PID
 	cancel context.CancelFunc
 	done   chan struct{}
 	begun  atomic.Bool // whoever sets it first, the work or Stop
@@ -25,7 +25,7 @@ type Worker struct {
 // actor itself, and give work nothing of ctx that changes: copy first.
 func (s *System) Go(self *actor.PID, work func(ctx context.Context) any) *Worker {
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &Worker{system: s, actor: self.GetId(), cancel: cancel, done: make(chan struct{})}
+	w := &Worker{system: s, actor: self, cancel: cancel, done: make(chan struct{})}
 	send := s.mailto(self, &w.void)
 	s.run(func() {
 		defer close(w.done)
@@ -50,7 +50,7 @@ func (w *Worker) work(ctx context.Context, work func(context.Context) any, send 
 				v = errGoexit
 			}
 			c := Crash{Value: v, Message: "worker", Stack: string(debug.Stack())}
-			w.system.crashed(w.system.registry.Lookup(w.actor), c)
+			w.system.crashed(w.actor, w.system.registry.Lookup(w.actor.GetId()), c)
 			result = c
 		}
 		if result != nil {
@@ -76,7 +76,7 @@ func (w *Worker) Stop(wait time.Duration) bool {
 		return true
 	}
 	w.system.counts.leakedWorkers.Add(1)
-	w.system.log.Warn("worker did not end", zap.String("actor", w.actor), zap.Int64("duration_ms", wait.Milliseconds()))
+	w.system.log.Warn("worker did not end", zap.String("actor", w.actor.GetId()), zap.Int64("duration_ms", wait.Milliseconds()))
 	return false
 }
 
