@@ -65,7 +65,7 @@ func (m *machine) concludeMains() {
 
 // start begins the container's next attempt. Its spec is made first, in a worker, because that may block.
 func (m *machine) start(c *Container) {
-	c.Adopting, c.Crashed = false, false
+	c.Adopting, c.Crashed, c.Replace = false, false, false
 	c.ContainerID, c.ImageID, c.StartedAt, c.KillBy = "", "", time.Time{}, time.Time{}
 	if c.RetryAt.After(m.now) { // the whole Pod starts over, but this container has a delay to wait for
 		m.backOff(c)
@@ -89,7 +89,7 @@ func (m *machine) adopt(c *Container) {
 func (m *machine) onResolved(e resolved) {
 	c := m.container(e.Container)
 	switch {
-	case c == nil || c.Gen != e.Gen || c.Attached: // overtaken by something newer
+	case c == nil || c.Gen != e.Gen || c.Attached, m.ending() && !c.Adopting: // overtaken by something newer
 	case e.Err != nil:
 		m.ended(c, actors.Exit{
 			Reason: actors.ReasonCreateContainerConfigError, Message: e.Err.Error(),

@@ -83,7 +83,8 @@ func (m *machine) settle() {
 func (m *machine) proceed() {
 	switch m.Stage {
 	case StagePreparing:
-		if m.ending() && !m.Busy { // a Prepare under way may still create directories: wait for it
+		// A Prepare under way may still create directories, and before a scan nobody knows what is alive.
+		if m.ending() && m.Scanned && !m.Busy {
 			m.terminate()
 		}
 	case StageInitializing, StageRunning:

@@ -11,7 +11,7 @@ import (
 // onResumed goes on with a state that an earlier incarnation left: of the actor, or of the whole daemon. What is alive
 // is not known until the attempts on disk are scanned, so nothing is started or ended before that.
 func (m *machine) onResumed() {
-	m.Busy = false
+	m.Busy, m.Scanned = false, false
 	m.DeadlineGen, m.PrepareGen, m.GraceGen, m.CleanGen = 0, 0, 0, 0
 	for i := range m.Containers {
 		c := &m.Containers[i]
@@ -43,6 +43,7 @@ func (m *machine) onPrepared(e prepared) {
 		return
 	}
 	if e.Err == nil || e.Err.Volume != "" {
+		m.Scanned = true
 		m.recover(e.Found)
 	}
 	// A Pod that already runs does not stop for a volume that can no longer be set up: its containers have theirs.
@@ -113,6 +114,9 @@ func (m *machine) recoverAttempt(c *Container, f *bundle.Found) {
 		c.Started, c.StartedAt = true, f.State.StartedAt
 		c.Waiting, c.WaitingText = "", ""
 		m.moveTo(c, ModuleRunning)
+	}
+	if c.Replace && c.KillBy.IsZero() {
+		c.KillBy = m.now.Add(m.podGrace())
 	}
 	m.adopt(c)
 }

@@ -24,7 +24,8 @@ func (m *machine) ended(c *Container, x actors.Exit) {
 	c.KillBy = time.Time{}
 	if !x.NotStarted {
 		c.Previous, c.Last = c.Last, &x
-		c.Started = c.Started || (!x.StartedAt.IsZero() && x.Reason != actors.ReasonStartError)
+		// The fact Started may have been overtaken. One that never entered _start has no time between the two.
+		c.Started = c.Started || (x.StartedAt.Before(x.FinishedAt) && !x.StartedAt.IsZero() && x.Reason != actors.ReasonStartError)
 	}
 	switch {
 	case m.ending():
@@ -205,6 +206,9 @@ func (m *machine) restartAll() {
 			if c.Last != nil {
 				c.Attempt = c.Last.Attempt + 1
 			}
+		}
+		if c.Role == Sidecar { // the ones after it wait for it again
+			c.Started = false
 		}
 	}
 	m.RestartingAll, m.KillBy, m.GraceGen = false, time.Time{}, 0

@@ -75,6 +75,6 @@ func durable(before, next *State) bool {
 		before.RestartingAll != next.RestartingAll || before.KillBy != next.KillBy ||
 		!slices.EqualFunc(before.Containers, next.Containers, func(a, b Container) bool {
 			return a.Last == b.Last && a.Attempt == b.Attempt && a.RetryAt.Equal(b.RetryAt) && a.History == b.History &&
-				a.Started == b.Started && a.Waiting == b.Waiting && (a.Stage == b.Stage || b.Stage < ModuleRunning)
+				a.Started == b.Started && a.Waiting == b.Waiting && a.Replace == b.Replace && a.KillBy.Equal(b.KillBy) && (a.Stage == b.Stage || b.Stage < ModuleRunning)
 		})
 }

@@ -142,6 +142,8 @@ type State struct {
 	PrepareGen  uint64 `json:"-"`
 	GraceGen    uint64 `json:"-"`
 	CleanGen    uint64 `json:"-"`
+	// Scanned says that the attempts on disk are known.
+	Scanned bool `json:"-"`
 	// Busy says that a Prepare or a Cleanup was asked for and has not been answered.
 	Busy bool `json:"-"`
 	// PrepareRetries and CleanRetries remember how often these failed.

@@ -64,7 +64,8 @@ func (s *State) terminal() bool {
 		return false
 	}
 	for i := range s.Containers {
-		if s.Containers[i].alive() {
+		// After a restart nobody is attached yet: then the last known stage counts.
+		if c := &s.Containers[i]; c.alive() || (c.Stage >= ModuleCreated && c.Stage <= ModuleRunning) {
 			return false
 		}
 	}
@@ -167,7 +168,7 @@ func (s *State) containerStates(c *Container, limit int) (state, last corev1.Con
 		// Over for good, or between two attempts without a reason to wait: the last ending is what there is to see.
 		state.Terminated = terminatedState(c.Last, limit)
 		return state, before(c.Previous)
-	case s.Stage >= StageTerminating && s.terminal() && (s.Initialized || s.anyMainStarted()):
+	case s.terminal() && s.evidence():
 		// A container of a Pod that is over must not look as if it were about to start.
 		state.Terminated = &corev1.ContainerStateTerminated{
 			Reason: string(actors.ReasonContainerStatusUnknown), ExitCode: 137,
@@ -181,6 +182,11 @@ func (s *State) containerStates(c *Container, limit int) (state, last corev1.Con
 		waiting(actors.ReasonContainerCreating, "")
 	}
 	return state, before(c.Last)
+}
+
+// evidence tells whether the Pod got as far as its mains: then a container without a state was lost.
+func (s *State) evidence() bool {
+	return s.anyMainStarted() || (s.Initialized && len(s.Pod.Spec.InitContainers) > 0)
 }
 
 func terminatedState(x *actors.Exit, limit int) *corev1.ContainerStateTerminated {

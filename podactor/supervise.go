@@ -25,9 +25,6 @@ func (a *podActor) HandleFailure(
 	}
 	c.suspended = true
 	if x, ok := reason.(actors.Exit); ok {
-		if x.Failed() {
-			c.handle.Failed(x.FinishedAt, string(x.Reason), x.Message, "")
-		}
 		a.feed(ctx, exited{name, x})
 		return
 	}

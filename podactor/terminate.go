@@ -147,7 +147,7 @@ func (m *machine) endGuests() bool {
 	for i := range m.Containers {
 		if c := &m.Containers[i]; c.Role != Sidecar && c.alive() {
 			first = true
-			m.endGuest(c, "Stopping container "+c.Name)
+			m.endGuest(c)
 		}
 	}
 	if first {
@@ -155,7 +155,7 @@ func (m *machine) endGuests() bool {
 	}
 	for i := len(m.Containers) - 1; i >= 0; i-- {
 		if c := &m.Containers[i]; c.alive() {
-			m.endGuest(c, "Stopping container "+c.Name)
+			m.endGuest(c)
 			return true
 		}
 	}
@@ -163,12 +163,12 @@ func (m *machine) endGuests() bool {
 }
 
 // endGuest asks for one guest's end, again only when there is less time than it was told.
-func (m *machine) endGuest(c *Container, text string) {
+func (m *machine) endGuest(c *Container) {
 	if !c.KillBy.IsZero() && !m.KillBy.Before(c.KillBy) {
 		return
 	}
-	if c.KillBy.IsZero() {
-		m.notice(c, actors.ReasonKilling, text)
+	if c.KillBy.IsZero() && c.Stage >= ModuleStarting {
+		m.notice(c, actors.ReasonKilling, "Stopping container "+c.Name)
 	}
 	c.KillBy = m.KillBy
 	switch {

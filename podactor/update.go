@@ -49,6 +49,8 @@ func merge(old, wanted *corev1.Pod) *corev1.Pod {
 // old image. A container that is over stays so.
 func (m *machine) redefine(c *Container) {
 	switch {
+	case m.Stage == StagePreparing && !c.alive():
+		m.redefineUnscanned(c)
 	case c.alive():
 		if c.Replace {
 			return
@@ -63,6 +65,18 @@ func (m *machine) redefine(c *Container) {
 		}
 	case c.Stage == ModuleBackOff || c.Stage == ModuleCreated:
 		m.replaced(c, actors.Exit{NotStarted: true, Attempt: c.Attempt})
+	}
+}
+
+// redefineUnscanned is redefine while it is not known what is alive: nothing may be started yet.
+func (m *machine) redefineUnscanned(c *Container) {
+	switch c.Stage {
+	case ModuleBackOff:
+		c.History = actors.History{Restarts: c.History.Restarts}
+		c.Waiting, c.WaitingText, c.RetryAt = "", "", m.now
+	case ModuleCreated, ModulePulling, ModulePreparing, ModuleStarting, ModuleRunning:
+		c.Replace = true
+	case ModuleIdle, ModuleExited:
 	}
 }
 
