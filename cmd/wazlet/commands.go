@@ -7,11 +7,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wazlet/wazlet/cmd/wazlet/client"
+	"github.com/wazlet/wazlet/cmd/wazlet/daemon"
+	"github.com/wazlet/wazlet/cmd/wazlet/try"
 )
 
 // commands are all commands but those that cobra adds.
 func commands(env []string) []*cobra.Command {
-	cmds := []*cobra.Command{newConfig(), newVersion()}
+	cmds := []*cobra.Command{daemon.Command(version), try.Command(), newConfig(), newVersion()}
 	return append(cmds, client.Commands(lookup(env))...)
 }
 
