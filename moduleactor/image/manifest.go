@@ -61,8 +61,8 @@ func parseManifest(raw []byte) (manifest, error) {
 	if err := json.Unmarshal(raw, m); err != nil {
 		return manifest{}, fmt.Errorf("the manifest cannot be read: %w", err)
 	}
-	if err := checkDescriptors("config", []v1.Descriptor{m.Config}); err != nil {
-		return manifest{}, err
+	if err := checkDescriptor(m.Config); err != nil {
+		return manifest{}, fmt.Errorf("config: %w", err)
 	}
 	return manifest{image: m}, checkDescriptors("layers", m.Layers)
 }
@@ -73,14 +73,18 @@ func checkDescriptors(field string, list []v1.Descriptor) error {
 		return refuse("", "its manifest has %d %s, more than %d", len(list), field, maxLayers)
 	}
 	for i, d := range list {
-		if err := checkDigest(d.Digest.String()); err != nil {
+		if err := checkDescriptor(d); err != nil {
 			return fmt.Errorf("%s[%d]: %w", field, i, err)
-		}
-		if d.Size < 0 {
-			return fmt.Errorf("%s[%d]: negative size %d", field, i, d.Size)
 		}
 	}
 	return nil
+}
+
+func checkDescriptor(d v1.Descriptor) error {
+	if d.Size < 0 {
+		return fmt.Errorf("negative size %d", d.Size)
+	}
+	return checkDigest(d.Digest.String())
 }
 
 // choose picks the manifest for this node from an index: the most specific wasm platform, else the only one there is.

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -8,6 +9,12 @@ import (
 
 // dockerHub is what ggcr calls Docker Hub; everybody else, Kubernetes too, says docker.io.
 const dockerHub = "index.docker.io"
+
+// The distribution spec's grammar. ggcr is more generous, up to repositories that climb out of a URL's path.
+var (
+	repositoryGrammar = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
+	registryGrammar   = regexp.MustCompile(`^([A-Za-z0-9]+([.-]+[A-Za-z0-9]+)*|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?$`)
+)
 
 // reference is an image reference with Kubernetes' defaults filled in.
 type reference struct {
@@ -33,6 +40,9 @@ func parseReference(s string) (reference, error) {
 	tag, err := name.NewTag(base)
 	if err != nil {
 		return reference{}, invalid(err.Error())
+	}
+	if c := tag.Context(); !registryGrammar.MatchString(c.RegistryStr()) || !repositoryGrammar.MatchString(c.RepositoryStr()) {
+		return reference{}, invalid("invalid reference format")
 	}
 	if !hasDigest {
 		return reference{text: s, ref: tag, tag: tag.TagStr()}, nil

@@ -159,7 +159,7 @@ func (d disk) untarAll(ctx context.Context, dir string, p plan, maxBytes int64) 
 				short(l.Digest), got, clip(diffIDs[i], 80))
 		}
 	}
-	return u.left, nil
+	return u.left, u.sync()
 }
 
 func (d disk) untarOne(ctx context.Context, u *untar, l v1.Descriptor) (diffID string, err error) {

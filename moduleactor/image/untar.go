@@ -12,6 +12,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Bounds on what a layer may contain.
@@ -23,6 +25,7 @@ const (
 	whiteout    = ".wh."
 	opaque      = ".wh..wh..opq"
 	defaultMode = 0o755
+	maxSyncs    = 50
 )
 
 // untar unpacks layers, one over the other, into a directory. Entries are hostile: nothing is ever written through a
@@ -31,6 +34,7 @@ const (
 type untar struct {
 	root    *os.Root
 	entries int
+	synced  int             // files that were written, the first maxSyncs of which were synced one by one
 	left    int64           // bytes that may still be unpacked
 	dirs    map[string]bool // known to be directories, not links to one
 	fresh   map[string]bool // written by the layer at hand, which an opaque whiteout spares
@@ -193,7 +197,7 @@ func (u *untar) file(name string, hdr *tar.Header, content io.Reader) error {
 	if err == nil {
 		err = f.Chmod(hdr.FileInfo().Mode().Perm() | 0o400)
 	}
-	if err == nil {
+	if u.synced++; err == nil && u.synced <= maxSyncs {
 		err = f.Sync()
 	}
 	if cerr := f.Close(); err == nil {
@@ -203,6 +207,18 @@ func (u *untar) file(name string, hdr *tar.Header, content io.Reader) error {
 		return err
 	}
 	return u.mtime(name, hdr.ModTime)
+}
+
+// sync makes everything that was unpacked durable. Of many files it is quicker to sync the whole file system.
+func (u *untar) sync() error {
+	if u.synced <= maxSyncs {
+		return nil
+	}
+	f, err := u.root.Open(".")
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
 }
 
 // mtime keeps modification times, as programs compare them. Nonsense times are not kept.

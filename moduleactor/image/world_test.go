@@ -293,3 +293,33 @@ func readFile(t *testing.T, path string) []byte {
 	}
 	return b
 }
+
+// byHand is hasty, and its delayed functions run when the test says so.
+type byHand struct {
+	hasty
+	delayed chan func()
+}
+
+func (b byHand) AfterFunc(_ time.Duration, f func()) clock.Timer {
+	select {
+	case b.delayed <- f:
+	default:
+	}
+	return clock.RealClock{}.NewTimer(time.Hour)
+}
+
+// eventually waits for a condition that no channel announces.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
