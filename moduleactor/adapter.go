@@ -34,23 +34,21 @@ func (b bundles) Start(ctx context.Context, spec bundle.Spec, limits bundle.Limi
 }
 
 func (b bundles) endOther(ctx context.Context, spec bundle.Spec) error {
-	found, err := b.runtime.Scan(spec.PodUID)
+	// Not Scan: that would clear away the attempt that is being prepared here.
+	running, err := b.runtime.Running(spec.PodUID, spec.Container)
 	if err != nil {
-		return fmt.Errorf("find the attempt that still runs: %w", err)
+		return err
 	}
-	for _, f := range found {
-		if f.ID.Container != spec.Container || !f.Alive {
-			continue
-		}
-		p, err := b.runtime.Adopt(ctx, f.ID)
+	for _, id := range running {
+		p, err := b.runtime.Adopt(ctx, id)
 		if err != nil {
-			return fmt.Errorf("adopt %s, which still runs: %w", f.ID, err)
+			return fmt.Errorf("adopt %s, which still runs: %w", id, err)
 		}
 		if err := p.Signal(true); err != nil {
-			return fmt.Errorf("end %s, which still runs: %w", f.ID, err)
+			return fmt.Errorf("end %s, which still runs: %w", id, err)
 		}
 		if _, err := p.Wait(ctx); err != nil {
-			return fmt.Errorf("wait for the end of %s: %w", f.ID, err)
+			return fmt.Errorf("wait for the end of %s: %w", id, err)
 		}
 	}
 	return nil

@@ -15,18 +15,14 @@ func Pods(root string) ([]string, error) {
 }
 
 // RemoveAttempts removes the attempts of a container but the latest ones; keepLatest 0 removes all. Running ones stay.
-func RemoveAttempts(root, podUID, container string, keepLatest int) error {
-	numbers, err := attempts(root, podUID, container)
+func (r *Runtime) RemoveAttempts(podUID, container string, keepLatest int) error {
+	numbers, err := attempts(r.cfg.Root, podUID, container)
 	if err != nil {
 		return fmt.Errorf("remove attempts: %w", err)
 	}
 	var errs []error
 	for _, n := range numbers[:max(0, len(numbers)-max(0, keepLatest))] {
-		dir, err := Dir(root, ID{PodUID: podUID, Container: container, Attempt: n})
-		if err == nil {
-			err = removeAttempt(root, dir)
-		}
-		errs = append(errs, err)
+		errs = append(errs, r.removeAttempt(ID{PodUID: podUID, Container: container, Attempt: n}))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove attempts: %w", err)
@@ -34,7 +30,16 @@ func RemoveAttempts(root, podUID, container string, keepLatest int) error {
 	return nil
 }
 
-func removeAttempt(root, dir string) error {
+// RemoveAttempts is Runtime.RemoveAttempts for who has no Runtime; cgroups stay.
+func RemoveAttempts(root, podUID, container string, keepLatest int) error {
+	return bare(root).RemoveAttempts(podUID, container, keepLatest)
+}
+
+func (r *Runtime) removeAttempt(id ID) error {
+	dir, err := Dir(r.cfg.Root, id)
+	if err != nil {
+		return err
+	}
 	lock, err := takeLock(dir)
 	if errors.Is(err, ErrBusy) || errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -43,17 +48,25 @@ func removeAttempt(root, dir string) error {
 		return err
 	}
 	defer lock.Close()
-	return moveToTrash(root, dir)
+	r.removeCgroupsOf(dir, id)
+	return moveToTrash(r.cfg.Root, dir)
+}
+
+// removeCgroupsOf removes the cgroups of a dead attempt that nobody has settled; the caller holds its lock.
+func (r *Runtime) removeCgroupsOf(dir string, id ID) {
+	if s, err := readOwnSpec(dir, id); err == nil {
+		r.removeCgroups(s.Cgroups)
+	}
 }
 
 // RemovePod removes the directory of a Pod with everything in it, or nothing: ErrBusy while an attempt runs. A Pod without
 // a directory is removed already.
-func RemovePod(root, podUID string) error {
-	dir, err := PodDir(root, podUID)
+func (r *Runtime) RemovePod(podUID string) error {
+	dir, err := PodDir(r.cfg.Root, podUID)
 	if err != nil {
 		return err
 	}
-	names, err := containers(dir)
+	ids, err := podAttempts(r.cfg.Root, podUID)
 	if err != nil {
 		return fmt.Errorf("remove pod: %w", err)
 	}
@@ -63,20 +76,47 @@ func RemovePod(root, podUID string) error {
 			_ = l.Close()
 		}
 	}()
-	for _, name := range names {
-		numbers, err := attempts(root, podUID, name)
+	dirs := make([]string, len(ids))
+	for i, id := range ids {
+		dirs[i] = filepath.Join(dir, id.Container, strconv.Itoa(id.Attempt))
+		lock, err := lockSoon(dirs[i])
 		if err != nil {
 			return fmt.Errorf("remove pod: %w", err)
 		}
+		locks = append(locks, lock)
+	}
+	for i, id := range ids {
+		r.removeCgroupsOf(dirs[i], id)
+	}
+	if err := moveToTrash(r.cfg.Root, dir); err != nil {
+		return fmt.Errorf("remove pod: %w", err)
+	}
+	return nil
+}
+
+// RemovePod is Runtime.RemovePod for who has no Runtime; cgroups stay.
+func RemovePod(root, podUID string) error { return bare(root).RemovePod(podUID) }
+
+func podAttempts(root, podUID string) ([]ID, error) {
+	dir, err := PodDir(root, podUID)
+	if err != nil {
+		return nil, err
+	}
+	names, err := containers(dir)
+	if err != nil {
+		return nil, err
+	}
+	var ids []ID
+	for _, name := range names {
+		numbers, err := attempts(root, podUID, name)
+		if err != nil {
+			return nil, err
+		}
 		for _, n := range numbers {
-			lock, err := lockSoon(filepath.Join(dir, name, strconv.Itoa(n)))
-			if err != nil {
-				return fmt.Errorf("remove pod: %w", err)
-			}
-			locks = append(locks, lock)
+			ids = append(ids, ID{PodUID: podUID, Container: name, Attempt: n})
 		}
 	}
-	return moveToTrash(root, dir)
+	return ids, nil
 }
 
 // trashDir is where directories go before they are removed. A removal takes time and may be interrupted anywhere; what

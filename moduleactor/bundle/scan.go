@@ -53,8 +53,44 @@ func (r *Runtime) Scan(podUID string) ([]Found, error) {
 
 // Scan is Runtime.Scan for who has no Runtime; cgroups are neither read nor removed.
 func Scan(root, podUID string) ([]Found, error) {
-	r := &Runtime{cfg: Config{Root: root, Clock: realClock{}}}
-	return r.Scan(podUID)
+	return bare(root).Scan(podUID)
+}
+
+// bare is a Runtime that can do no more than look at files.
+func bare(root string) *Runtime { return &Runtime{cfg: Config{Root: root, Clock: realClock{}}} }
+
+// Running lists the attempts of a container whose shims run. Unlike Scan it changes nothing on disk, so it may be asked
+// while an attempt is being prepared.
+func (r *Runtime) Running(podUID, container string) ([]ID, error) {
+	numbers, err := attempts(r.cfg.Root, podUID, container)
+	if err != nil {
+		return nil, fmt.Errorf("find running attempts: %w", err)
+	}
+	var running []ID
+	for _, n := range numbers {
+		id := ID{PodUID: podUID, Container: container, Attempt: n}
+		dir, err := Dir(r.cfg.Root, id)
+		if err != nil {
+			return nil, err
+		}
+		started, err := exists(dir, SpecFile)
+		if err != nil {
+			return nil, fmt.Errorf("find running attempts: %w", err)
+		}
+		if !started {
+			continue
+		}
+		lock, err := takeLock(dir)
+		switch {
+		case errors.Is(err, ErrBusy):
+			running = append(running, id)
+		case err == nil:
+			_ = lock.Close()
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("find running attempts: %w", err)
+		}
+	}
+	return running, nil
 }
 
 // scanContainer returns the latest attempt, and any earlier one that is alive, which Start does not let happen.

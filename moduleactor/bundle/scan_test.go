@@ -237,3 +237,53 @@ func TestLockOfRemovedAttempt(t *testing.T) {
 		t.Errorf("take it again: %v", err)
 	}
 }
+
+// TestRemoveTakesCgroups is about attempts that died unnoticed.
+func TestRemoveTakesCgroups(t *testing.T) {
+	root := t.TempDir()
+	cg := &fakeCgroups{root: root}
+	f := newFixture(t, root, func(c *Config) { c.Cgroups = cg })
+	for n := range 3 {
+		dir := lay(t, root, "c", n, nil)
+		s := testSpec(root, n, "x")
+		s.Cgroups = cg.Dirs(cgroupName(s.ID()))
+		if err := errors.Join(cg.Create(cgroupName(s.ID()), Limits{}), WriteSpec(dir, s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.RemoveAttempts(uid, "c", 1); err != nil {
+		t.Fatal(err)
+	}
+	if got := cg.made(); len(got) != 1 {
+		t.Errorf("after RemoveAttempts: %v", got)
+	}
+	if err := f.RemovePod(uid); err != nil {
+		t.Fatal(err)
+	}
+	if got := cg.made(); len(got) != 0 {
+		t.Errorf("after RemovePod: %v", got)
+	}
+}
+
+func TestRunning(t *testing.T) {
+	f := newFixture(t, t.TempDir(), nil)
+	lay(t, f.root, "c", 0, &Exit{Reason: Completed})
+	p := f.start(1, "run")
+	prepared := filepath.Join(filepath.Dir(p.dir), "2", RootfsDir)
+	if err := os.MkdirAll(prepared, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	got, err := f.Running(uid, "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]ID{p.id}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if _, err := os.Stat(prepared); err != nil {
+		t.Errorf("the attempt that is being prepared: %v", err)
+	}
+	if got, err := f.Running(uid, "d"); got != nil || err != nil {
+		t.Errorf("another container: %v, %v", got, err)
+	}
+}
