@@ -167,6 +167,9 @@ func ended(err error, m *Memory) Result {
 		}
 	case m.Exhausted():
 		return Result{Code: CodeOOMKilled, Reason: OOMKilled, Message: outOfMemory(m) + "\n" + err.Error()}
+	case err.Error() == "stack overflow":
+		// wazero has no frames left to tell of.
+		return Result{Code: CodeTrap, Reason: Trap, Message: "wasm error: stack overflow: calls are nested too deeply (50 MB), or without end"}
 	default:
 		return Result{Code: CodeTrap, Reason: Trap, Message: err.Error()}
 	}
