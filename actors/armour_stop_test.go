@@ -163,6 +163,73 @@ func TestRestartWhileStoppingResurrects(t *testing.T) {
 	})
 }
 
+// notes §1.4: messages are delivered while an actor waits for its children to stop. It would begin what nobody ends.
+func TestMessagesWhileHalting(t *testing.T) {
+	for _, c := range []struct {
+		name, raw, armoured string
+		halt                any
+	}{
+		{
+			"stopping", "Started Stopping late Terminated Stopped", "Started Stopping Terminated Stopped", &actor.Stop{},
+		},
+		{
+			"restarting", "Started Restarting late Terminated Started", "Started Restarting Terminated Started late",
+			&actor.Restart{},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			both(t, c.raw, c.armoured, func(w *world) string {
+				var l lines
+				release := make(chan struct{})
+				pid := w.spawn("a", of(logged(&l, func(ctx actor.Context) {
+					if _, ok := ctx.Message().(*actor.Started); ok && l.String() == "Started" {
+						w.child(ctx, "slow", of(func(ctx actor.Context) {
+							if _, ok := ctx.Message().(*actor.Stopping); ok {
+								<-release
+							}
+						}))
+					}
+				})))
+				synctest.Wait()
+				w.post(pid, c.halt)
+				synctest.Wait()
+				w.engine.Root.Send(pid, "late")
+				synctest.Wait()
+				close(release)
+				synctest.Wait()
+				return l.String()
+			})
+		})
+	}
+}
+
+// A second restart while the children of the first one still stop makes the old instance clean up twice.
+func TestRestartWhileRestarting(t *testing.T) {
+	raw, armoured := "Started Restarting Restarting Terminated Started", "Started Restarting Terminated Started"
+	both(t, raw, armoured, func(w *world) string {
+		var l lines
+		release := make(chan struct{})
+		pid := w.spawn("a", of(logged(&l, func(ctx actor.Context) {
+			if _, ok := ctx.Message().(*actor.Started); ok && l.String() == "Started" {
+				w.child(ctx, "slow", of(func(ctx actor.Context) {
+					if _, ok := ctx.Message().(*actor.Stopping); ok {
+						<-release
+					}
+				}))
+			}
+		})))
+		synctest.Wait()
+		w.post(pid, &actor.Restart{}, &actor.Restart{})
+		synctest.Wait()
+		close(release)
+		synctest.Wait()
+		if w.sys != nil && w.sys.Counters() != (actors.Counters{}) {
+			w.t.Errorf("counters: %+v, want none: it is harmless", w.sys.Counters())
+		}
+		return l.String()
+	})
+}
+
 // notes §2.2: runtime.Goexit (t.FailNow) in Receive leaves an actor that is registered and deaf.
 func TestGoexitDeafensTheActor(t *testing.T) {
 	both(t, "Started", "Started Restarting Started hello", func(w *world) string {

@@ -55,6 +55,7 @@ func (a *armed) InvokeSystemMessage(message any) {
 	switch m := message.(type) {
 	case *actor.Stop:
 		g.stopping = true
+		a.suspend()
 	case *actor.Restart:
 		// A restart that reaches a stopping actor brings it back to life, one that reaches a stopped actor runs a
 		// zombie that nobody can address. A second one changes nothing.
@@ -66,6 +67,7 @@ func (a *armed) InvokeSystemMessage(message any) {
 			return
 		}
 		g.restarting = true
+		a.suspend()
 	case *actor.Failure:
 		// The instance that is about to go must decide nothing any more; its children have been told to stop.
 		if g.halting() {
@@ -77,6 +79,10 @@ func (a *armed) InvokeSystemMessage(message any) {
 	}
 	a.invoke(message, a.MessageInvoker.InvokeSystemMessage)
 }
+
+// suspend leaves the messages that wait to the next instance, which resumes the mailbox; the one that goes would begin
+// what nobody ends. Nobody reads what is left when an actor has stopped.
+func (a *armed) suspend() { a.box.PostSystemMessage(&actor.SuspendMailbox{}) }
 
 func (a *armed) stopChild(child *actor.PID) {
 	if s, ok := a.MessageInvoker.(actor.Supervisor); ok {
@@ -168,7 +174,7 @@ func (g *guard) middleware(next actor.ReceiverFunc) actor.ReceiverFunc {
 			g.stopped = true
 			g.system.registry.remove(g.handle)
 		default:
-			if g.halting() { // a panic in Terminated, for example, would keep the last child's end from being acted on
+			if g.halting() { // a panic in Terminated would keep the last child's end from being acted on
 				g.quietly(next, ctx, e)
 				return
 			}

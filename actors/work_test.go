@@ -69,7 +69,7 @@ func TestAskOfAnActorThatStops(t *testing.T) {
 
 // The answer of an actor that stops right after it is not lost.
 func TestAskAnsweredAsTheLastThing(t *testing.T) {
-	for range 50 {
+	for range 10 {
 		play(t, true, func(w *world) any {
 			pid := w.spawn("a", of(func(ctx actor.Context) {
 				if q, ok := ctx.Message().(question); ok {

@@ -80,6 +80,9 @@ func (u *unit) Receive(ctx actor.Context) {
 	case *actor.Stopping, *actor.Restarting:
 		u.worker.Stop(time.Second)
 		u.census.leave(ctx.Self().GetId())
+		if u.s.Rand().IntN(10) == 0 {
+			panic("chaos at the end")
+		}
 	}
 }
 
@@ -106,6 +109,10 @@ func (u *unit) HandleFailure(
 	if v.Directive == actors.DirectiveStop {
 		sup.StopChildren(child)
 		return
+	}
+	if u.s.Rand().IntN(10) == 0 { // and restarts it nevertheless
+		sup.StopChildren(child)
+		sup.RestartChildren(child)
 	}
 	u.s.System().After(sup.(actor.Context).Self(), v.Delay, again{child})
 }

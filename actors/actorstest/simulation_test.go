@@ -115,7 +115,11 @@ func TestSameSeedSameTrace(t *testing.T) {
 	if len(want) < 12 {
 		t.Fatalf("the trace has only %d events: %q", len(want), want)
 	}
-	for range traceRuns {
+	runs := traceRuns
+	if testing.Short() {
+		runs = 20
+	}
+	for range runs {
 		got, n := traceOf(t, 7)
 		if d := cmp.Diff(want, got); d != "" || n != steps {
 			t.Fatalf("%d steps, then %d (-first +later):\n%s", steps, n, d)
@@ -241,6 +245,55 @@ func TestWorkerStopStepsTheWorker(t *testing.T) {
 		if stuck.Stop(time.Second) || s.System().Counters().LeakedWorkers != 1 {
 			t.Fatalf("seed %d: a worker that ignores its context must be counted as leaked", seed)
 		}
+	}
+}
+
+type hello struct{ reply chan<- string }
+
+// Whoever would wait in real time steps the simulation instead, and never waits for ever.
+func TestAskAndStopStepTheSimulation(t *testing.T) {
+	actorstest.Simulate(t, 10, actors.Options{}, func(t *testing.T, s *actorstest.Simulation) {
+		sys := s.System()
+		props, _ := sys.Props(actors.KindPod, "a", actors.PodRef{}, func(*actors.Handle) actor.Actor {
+			return actor.ReceiveFunc(func(ctx actor.Context) {
+				switch m := ctx.Message().(type) {
+				case hello:
+					m.reply <- "hello"
+				case string:
+					sys.Go(ctx.Self(), func(context.Context) any { panic("boom") })
+				}
+			})
+		})
+		pid, err := sys.SpawnRoot(props, "a", &resumeAll{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := func(pid *actor.PID) (string, error) {
+			return actors.Ask(t.Context(), sys, pid, func(c chan<- string) any { return hello{c} })
+		}
+		if got, err := ask(pid); got != "hello" || err != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
+		if _, err := ask(sys.Engine().NewLocalPID("nobody")); !errors.Is(err, actors.ErrNoActor) {
+			t.Errorf("of nobody: %v", err)
+		}
+		sys.Root().Send(pid, "work")
+		if err := sys.StopTree(t.Context(), pid); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A tree that waits for something outside the simulation is a bug of the test; it must not hang.
+func TestStopOfAStuckSimulation(t *testing.T) {
+	s := actorstest.NewSimulation(t, 1, actors.Options{})
+	pid := spawnBoss(t, s.System(), 1)
+	s.Settle()
+	s.Close() // nothing runs any more
+	err := s.System().StopTree(t.Context(), pid)
+	want := "stop boss: nothing is left to run that could bring it about; still running: boss/job0, boss"
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
 
