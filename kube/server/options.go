@@ -100,7 +100,7 @@ func (o LogOptions) validate(stream string) field.ErrorList {
 	}
 	switch {
 	case o.SinceSeconds != nil && o.SinceTime != nil:
-		errs = append(errs, field.Forbidden(field.NewPath(""), "at most one of `sinceTime` or `sinceSeconds` may be specified"))
+		errs = append(errs, field.Forbidden(field.NewPath("sinceTime"), "at most one of `sinceTime` or `sinceSeconds` may be specified"))
 	case o.SinceSeconds != nil && *o.SinceSeconds < 1:
 		errs = append(errs, field.Invalid(field.NewPath("sinceSeconds"), *o.SinceSeconds, "must be greater than 0"))
 	}
@@ -108,7 +108,7 @@ func (o LogOptions) validate(stream string) field.ErrorList {
 	case "", corev1.LogStreamAll:
 	case corev1.LogStreamStdout, corev1.LogStreamStderr:
 		if o.TailLines != nil {
-			errs = append(errs, field.Forbidden(field.NewPath(""), "`tailLines` and specific `stream` are mutually exclusive for now"))
+			errs = append(errs, field.Forbidden(field.NewPath("stream"), "`tailLines` and specific `stream` are mutually exclusive for now"))
 		}
 	default:
 		errs = append(errs, field.NotSupported(field.NewPath("stream"), stream,
