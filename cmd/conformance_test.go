@@ -1,0 +1,185 @@
+package cmd
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+)
+
+var update = flag.Bool("update", false, "rewrite docs/conformance.md") //nolint:gochecknoglobals // flags are
+
+// A verdict says what becomes of a field.
+type verdict string
+
+const (
+	honoured verdict = "honoured"
+	partly   verdict = "partly"
+	refused  verdict = "refused"
+	ignored  verdict = "ignored"
+)
+
+type ruling struct {
+	verdict verdict
+	note    string
+}
+
+const (
+	clusterOnly = "means nothing on a node without a cluster"
+	noNetwork   = "guests have no network yet"
+	noUser      = "a guest has no user, and makes no system calls"
+	noAPI       = "a static Pod may not refer to objects of the API: the manifest is refused"
+	noVolume    = "the Pod waits with FailedMount, which names the kind"
+)
+
+// section is one part of the Pod: the fields of one Go type.
+type section struct {
+	path    string
+	of      any
+	rulings map[string]ruling
+	// rest holds for every field that rulings does not name; empty: each must be named.
+	rest ruling
+}
+
+func sections() []section {
+	return []section{
+		{path: "spec", of: corev1.PodSpec{}, rulings: podRulings()},
+		{path: "spec.containers[]", of: corev1.Container{}, rulings: containerRulings()},
+		{path: "spec.containers[].env[].valueFrom", of: corev1.EnvVarSource{}, rulings: map[string]ruling{
+			"fieldRef":         {partly, "all but status.podIP and status.podIPs, as Pods have no addresses yet"},
+			"resourceFieldRef": {refused, "CreateContainerConfigError"},
+			"configMapKeyRef":  {refused, noAPI},
+			"secretKeyRef":     {refused, noAPI},
+			"fileKeyRef":       {refused, "CreateContainerConfigError"},
+		}},
+		{path: "spec.containers[].volumeMounts[]", of: corev1.VolumeMount{}, rulings: map[string]ruling{
+			"name": {honoured, ""}, "readOnly": {honoured, ""}, "mountPath": {honoured, ""}, "subPath": {honoured, ""}, "subPathExpr": {honoured, ""},
+			"recursiveReadOnly": {honoured, "every read-only mount is: a guest sees no mounts below a mount"},
+			"mountPropagation":  {ignored, "a guest has no mount namespace"},
+		}},
+		{path: "spec.containers[].securityContext", of: corev1.SecurityContext{}, rulings: map[string]ruling{
+			"readOnlyRootFilesystem": {honoured, ""},
+		}, rest: ruling{ignored, noUser}},
+		{path: "spec.securityContext", of: corev1.PodSecurityContext{}, rest: ruling{ignored, noUser}},
+		{path: "spec.volumes[]", of: corev1.Volume{}, rulings: map[string]ruling{
+			"name":                  {honoured, ""},
+			"emptyDir":              {partly, "a directory; medium Memory and sizeLimit are not enforced"},
+			"hostPath":              {partly, "types Socket, CharDevice and BlockDevice are refused: WASI cannot open one"},
+			"configMap":             {refused, noAPI},
+			"secret":                {refused, noAPI},
+			"persistentVolumeClaim": {refused, noAPI},
+			"ephemeral":             {refused, noAPI},
+			"csi":                   {refused, noAPI},
+		}, rest: ruling{refused, noVolume}},
+	}
+}
+
+func podRulings() map[string]ruling {
+	r := map[string]ruling{
+		"volumes": {partly, "see below"}, "initContainers": {honoured, "with restartPolicy Always: sidecars"}, "containers": {partly, "see below"},
+		"ephemeralContainers": {refused, "a static Pod has none"},
+		"restartPolicy":       {honoured, ""}, "activeDeadlineSeconds": {honoured, ""},
+		"terminationGracePeriodSeconds": {honoured, "as an upper bound: see ADR 10"},
+		"nodeName":                      {honoured, "must be this node"},
+		"hostNetwork":                   {ignored, noNetwork}, "hostname": {partly, "HOSTNAME is the Pod's name"},
+		"runtimeClassName": {honoured, "maps to an isolation by the node's configuration; shared is refused with CreateContainerConfigError"},
+		"imagePullSecrets": {refused, noAPI}, "serviceAccountName": {refused, noAPI}, "serviceAccount": {refused, noAPI},
+		"resourceClaims": {refused, noAPI},
+		"resources":      {ignored, "limits of containers are honoured"},
+	}
+	group := func(v ruling, names ...string) {
+		for _, n := range names {
+			r[n] = v
+		}
+	}
+	group(ruling{ignored, noNetwork}, "dnsPolicy", "dnsConfig", "hostAliases", "subdomain", "setHostnameAsFQDN", "hostnameOverride")
+	group(ruling{ignored, noUser}, "hostPID", "hostIPC", "hostUsers", "shareProcessNamespace", "securityContext")
+	group(ruling{ignored, clusterOnly}, "nodeSelector", "automountServiceAccountToken", "affinity", "schedulerName", "tolerations", "priorityClassName",
+		"priority", "readinessGates", "enableServiceLinks", "preemptionPolicy", "overhead", "topologySpreadConstraints", "os", "schedulingGates", "schedulingGroup")
+	return r
+}
+
+func containerRulings() map[string]ruling {
+	r := map[string]ruling{
+		"ports": {ignored, noNetwork}, "envFrom": {refused, noAPI}, "env": {partly, "see below"},
+		"resources":     {partly, "limits of cpu and memory; requests decide the QoS class only"},
+		"resizePolicy":  {ignored, clusterOnly},
+		"volumeDevices": {refused, "CreateContainerConfigError: WASI has no block devices"},
+		"lifecycle":     {ignored, "hooks come with the kubelet API"},
+		"stdin":         {ignored, "attach comes with the kubelet API"}, "stdinOnce": {ignored, "as stdin"}, "tty": {ignored, "as stdin"},
+		"securityContext": {partly, "see below"},
+	}
+	for _, n := range []string{
+		"name", "image", "command", "args", "workingDir", "restartPolicy", "restartPolicyRules", "volumeMounts",
+		"terminationMessagePath", "terminationMessagePolicy", "imagePullPolicy",
+	} {
+		r[n] = ruling{honoured, ""}
+	}
+	for _, n := range []string{"livenessProbe", "readinessProbe", "startupProbe"} {
+		r[n] = ruling{ignored, "a container is ready when it runs; probes come with the kubelet API"}
+	}
+	return r
+}
+
+// TestConformance keeps docs/conformance.md complete: a field that Kubernetes adds, or that nobody has ruled on, fails it.
+func TestConformance(t *testing.T) {
+	var out bytes.Buffer
+	out.WriteString("# What each field of a Pod does\n\nWritten by `go test ./cmd -run TestConformance -update`, which fails for a field of the API " +
+		"(k8s.io/api) without a ruling.\n\n**honoured**: as on any node. **partly**: with the difference given. **refused**: with a message that says so. " +
+		"**ignored**: accepted, and without effect.\n")
+	for _, s := range sections() {
+		fmt.Fprintf(&out, "\n## %s\n\n| field | | |\n|---|---|---|\n", s.path)
+		names := fields(reflect.TypeOf(s.of))
+		for _, name := range names {
+			r, ok := s.rulings[name]
+			if !ok {
+				r = s.rest
+			}
+			if r.verdict == "" {
+				t.Errorf("%s.%s: nobody has ruled on it", s.path, name)
+			}
+			fmt.Fprintf(&out, "| %s | %s | %s |\n", name, r.verdict, r.note)
+		}
+		for name := range s.rulings {
+			if !slices.Contains(names, name) {
+				t.Errorf("%s.%s: there is no such field", s.path, name)
+			}
+		}
+	}
+	file := filepath.Join("..", "docs", "conformance.md")
+	if *update {
+		if err := os.WriteFile(file, out.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(got), out.String()); diff != "" {
+		t.Errorf("docs/conformance.md is out of date (-file +rulings); run with -update:\n%s", diff)
+	}
+}
+
+// fields returns the names of a type's fields as they stand in a manifest, inlined structs included.
+func fields(t reflect.Type) []string {
+	var names []string
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" {
+			names = append(names, fields(f.Type)...)
+			continue
+		}
+		names = append(names, name)
+	}
+	return names
+}
