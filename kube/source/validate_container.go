@@ -225,8 +225,8 @@ func validateMounts(c *corev1.Container, volumes map[string]bool, path *field.Pa
 }
 
 func validateResources(r *corev1.ResourceRequirements, path *field.Path) field.ErrorList {
-	errs := validateAmounts(r.Limits, path.Child("limits"))
-	errs = append(errs, validateAmounts(r.Requests, path.Child("requests"))...)
+	errs := validateAmounts(r.Limits, nil, path.Child("limits"))
+	errs = append(errs, validateAmounts(r.Requests, r.Limits, path.Child("requests"))...)
 	for _, name := range slices.Sorted(maps.Keys(r.Requests)) {
 		request := r.Requests[name]
 		if limit, ok := r.Limits[name]; ok && request.Cmp(limit) > 0 {
@@ -240,10 +240,14 @@ func validateResources(r *corev1.ResourceRequirements, path *field.Path) field.E
 	return errs
 }
 
-func validateAmounts(list corev1.ResourceList, path *field.Path) field.ErrorList {
+// validateAmounts leaves out what is the same in done: a request that is only there because there is a limit.
+func validateAmounts(list, done corev1.ResourceList, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for _, name := range slices.Sorted(maps.Keys(list)) {
 		at, q := path.Key(string(name)), list[name]
+		if limit, ok := done[name]; ok && limit.Cmp(q) == 0 {
+			continue
+		}
 		if q.Sign() < 0 {
 			errs = append(errs, field.Invalid(at, q.String(), "must not be negative"))
 		}
