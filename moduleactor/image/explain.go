@@ -76,12 +76,12 @@ func explain(what string, err error) error {
 	var wrongName x509.HostnameError
 	var header tls.RecordHeaderError
 	switch {
-	case errors.As(err, &answer):
-		return &answerError{what: what, err: answer}
 	case errors.As(err, &unknownCA):
 		return fmt.Errorf("%s: %w; add its authority to images.caFiles (--ca-file) or list the registry in images.insecureRegistries (--insecure-registry)", what, err)
 	case errors.As(err, &wrongName):
 		return fmt.Errorf("%s: %w", what, err)
+	case errors.As(err, &answer):
+		return &answerError{what: what, err: answer}
 	case errors.As(err, &header), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return fmt.Errorf("%s: %w; if the registry speaks plain HTTP, list it in images.insecureRegistries (--insecure-registry)", what, err)
 	default:

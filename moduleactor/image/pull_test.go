@@ -282,7 +282,9 @@ func TestFlights(t *testing.T) {
 		go func() { _, err := g.do(last, "b", work); got <- err }()
 		synctest.Wait()
 		cancel()
-		<-got
+		if err := <-got; !errors.Is(err, context.Canceled) {
+			t.Errorf("last caller got %v", err)
+		}
 		if begun.Load() != ended.Load() {
 			t.Errorf("%d flights began, %d ended", begun.Load(), ended.Load())
 		}

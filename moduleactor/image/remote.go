@@ -43,14 +43,22 @@ func newRemote(cfg Config) (*registries, error) {
 			return nil, fmt.Errorf("mirrors[%q]: not a registry's host or host:port", host)
 		}
 		for i, m := range mirrors {
-			if _, err := name.NewRepository(m + "/x"); err != nil || !strings.ContainsAny(strings.SplitN(m, "/", 2)[0], ".:") &&
-				!strings.HasPrefix(m, "localhost") {
+			if !isMirror(m) {
 				return nil, fmt.Errorf("mirrors[%q][%d]: %q is not host[:port][/path]", host, i, m)
 			}
 		}
 		r.mirrors[reg.RegistryStr()] = mirrors
 	}
 	return r, nil
+}
+
+// isMirror says whether a mirror is written host[:port][/path], such that the host cannot be taken for a path.
+func isMirror(m string) bool {
+	host, path, hasPath := strings.Cut(m, "/")
+	if !registryGrammar.MatchString(host) || (hasPath && !repositoryGrammar.MatchString(path)) {
+		return false
+	}
+	return strings.ContainsAny(host, ".:") || host == "localhost"
 }
 
 // sources are the repositories to ask for a reference: the mirrors of its registry, then the registry.

@@ -33,7 +33,7 @@ const (
 // setuid bits and devices are left out: a guest has no users, and what it can open as a device its sandbox decides.
 type untar struct {
 	root    *os.Root
-	entries int
+	entries int             // that may still come
 	synced  int             // files that were written, the first maxSyncs of which were synced one by one
 	left    int64           // bytes that may still be unpacked
 	dirs    map[string]bool // known to be directories, not links to one
@@ -42,7 +42,7 @@ type untar struct {
 }
 
 func newUntar(root *os.Root, maxBytes int64) *untar {
-	return &untar{root: root, left: maxBytes, dirs: map[string]bool{}}
+	return &untar{root: root, entries: maxEntries, left: maxBytes, dirs: map[string]bool{}}
 }
 
 // layer unpacks one layer, uncompressed, and returns the digest of all its bytes.
@@ -71,7 +71,7 @@ func (u *untar) layer(ctx context.Context, r io.Reader) (diffID string, err erro
 }
 
 func (u *untar) entry(hdr *tar.Header, content io.Reader) error {
-	if u.entries++; u.entries > maxEntries {
+	if u.entries--; u.entries < 0 {
 		return refuse("", "the image has more than %d files", maxEntries)
 	}
 	name, err := entryName(hdr.Name)

@@ -4,8 +4,10 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -321,5 +323,13 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		case <-deadline.C:
 			t.Fatalf("never: %s", what)
 		}
+	}
+}
+
+// dialAlways connects to one address, whatever is asked for.
+func dialAlways(addr string) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, network, addr)
 	}
 }
