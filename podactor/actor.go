@@ -3,6 +3,7 @@ package podactor
 import (
 	"context"
 	"path"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -19,7 +20,10 @@ func Props(sys *actors.System, cfg Config, deps Deps, start Start) (*actor.Props
 	if deps.Bundles == nil {
 		deps.Bundles = bundlesOf(cfg.RootDir)
 	}
-	l := newLedger(sys, cfg, start)
+	return props(sys, cfg, deps, newLedger(sys, cfg, start))
+}
+
+func props(sys *actors.System, cfg Config, deps Deps, l *ledger) (*actor.Props, *actors.Handle) {
 	pod := l.state.Pod
 	return sys.Props(actors.KindPod, pod.Namespace+"/"+pod.Name, l.state.ref(), func(h *actors.Handle) actor.Actor {
 		return &podActor{
@@ -38,13 +42,11 @@ type ledger struct {
 	// shown is the last status that the parent was told.
 	shown status
 	// step is the machine; tests put others in its place.
-	step func(State, event, actors.Clock) (State, []effect)
+	step func(State, event, time.Time) (State, []effect)
 }
 
 func newLedger(sys *actors.System, cfg Config, start Start) *ledger {
-	l := &ledger{reject: start.Reject, step: func(s State, e event, c actors.Clock) (State, []effect) {
-		return step(s, e, c.Now())
-	}}
+	l := &ledger{reject: start.Reject, step: step}
 	if start.Checkpoint != nil {
 		l.state, l.begun = start.Checkpoint.State.clone(), true
 		l.state.Supervision = cfg.Supervision
@@ -147,7 +149,7 @@ func (a *podActor) feed(ctx actor.Context, e event) {
 		return
 	}
 	before := a.ledger.state
-	next, effects := a.ledger.step(before, e, a.sys.Clock())
+	next, effects := a.ledger.step(before, e, a.sys.Clock().Now())
 	a.ledger.state = next
 	if durable(&before, &next) {
 		a.saver.dirty = true

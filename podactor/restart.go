@@ -1,6 +1,7 @@
 package podactor
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -9,8 +10,15 @@ import (
 	"github.com/wazlet/wazlet/actors"
 )
 
+// onExited handles the ending of the current attempt. A module actor that ends another one while it was given this one
+// will not run it: that is as bad as a crash.
 func (m *machine) onExited(e exited) {
-	if c := m.attempt(e.Container, e.Exit.Attempt); c != nil {
+	c := m.container(e.Container)
+	switch {
+	case c == nil || !c.Attached:
+	case e.Exit.Attempt != c.Attempt:
+		m.onCrashed(crashed{e.Container, fmt.Sprintf("module actor ended attempt %d instead of %d", e.Exit.Attempt, c.Attempt)})
+	default:
 		m.ended(c, e.Exit)
 	}
 }

@@ -407,6 +407,7 @@ func (w *world) run(x moduleactor.Run) {
 	if x.Adopt {
 		return
 	}
+	r.replacing = false
 	role := roleOf(w.state.Pod, name)
 	switch {
 	case w.deleted:
@@ -612,7 +613,7 @@ func (w *world) changeImage() {
 	specOf(p, c.Name).Image += "x"
 	r := w.records[c.Name]
 	switch {
-	case c.alive():
+	case c.alive(), w.state.Stage == StagePreparing && c.Stage >= ModuleCreated && c.Stage <= ModuleRunning:
 		r.replacing = true
 	case c.Stage == ModuleBackOff || c.Stage == ModuleCreated:
 		r.due, r.delay, r.pull = time.Time{}, 0, 0

@@ -19,7 +19,7 @@ func (a *podActor) HandleFailure(
 	name := path.Base(pid.GetId())
 	c := a.children[name]
 	ctx, ok := sup.(actor.Context)
-	if a.halting || c == nil || !ok {
+	if a.halting || c == nil || c.stopping || !ok {
 		sup.StopChildren(pid)
 		return
 	}

@@ -1,0 +1,625 @@
+package podactor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/wazlet/wazlet/actors"
+	"github.com/wazlet/wazlet/actors/actorstest"
+	"github.com/wazlet/wazlet/moduleactor"
+	"github.com/wazlet/wazlet/moduleactor/bundle"
+)
+
+// plan says how an attempt goes: how long its pull and its guest take, and how it ends.
+type plan struct {
+	pull, run time.Duration
+	code      int32
+}
+
+// fakeNode is the world of whole-actor tests: the node actor above, module actors and guests below, bundles on disk.
+// Guests belong to the node, not to module actors: they survive whatever crashes.
+type fakeNode struct {
+	t        *testing.T
+	sim      *actorstest.Simulation
+	sys      *actors.System
+	cfg      Config
+	plan     func(container string, attempt int) plan
+	step     stepFunc
+	guests   map[string][]*fakeGuest
+	starts   []time.Duration
+	statuses []corev1.PodStatus
+	ended    int
+	crashes  int
+	root     *actor.PID
+	pod      *actor.PID
+	start    Start
+	ledger   *ledger
+}
+
+type fakeGuest struct {
+	attempt  int
+	began    time.Time
+	ends     time.Time
+	code     int32
+	reported bool
+}
+
+func (g *fakeGuest) alive(now time.Time) bool { return now.Before(g.ends) }
+
+func newNode(t *testing.T, seed uint64, pod *corev1.Pod, p func(string, int) plan) *fakeNode {
+	t.Helper()
+	sim := actorstest.NewSimulation(t, seed, actors.Options{})
+	dir := t.TempDir()
+	n := &fakeNode{
+		t: t, sim: sim, sys: sim.System(), plan: p, step: step, guests: map[string][]*fakeGuest{},
+		cfg: Config{
+			RootDir: filepath.Join(dir, "root"), PodLogsDir: filepath.Join(dir, "log"), NodeName: "n",
+			Supervision: actors.DefaultSupervision(),
+		},
+		start: Start{Pod: pod},
+	}
+	sim.Invariant(n.oneGuestEach)
+	return n
+}
+
+// up spawns the node with its Pod.
+func (n *fakeNode) up() {
+	n.t.Helper()
+	props, _ := n.sys.Props(actors.KindNode, "node", actors.PodRef{}, func(*actors.Handle) actor.Actor { return (*nodeActor)(n) })
+	pid, err := n.sys.SpawnRoot(props, "node", actor.NewOneForOneStrategy(0, 0, actor.DefaultDecider))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.root = pid
+	n.sim.Settle()
+}
+
+// down stops all actors, as the end of the daemon does. Guests stay.
+func (n *fakeNode) down() {
+	n.t.Helper()
+	if err := n.sys.StopTree(context.Background(), n.root); err != nil {
+		n.t.Fatal(err)
+	}
+	n.noAccidents()
+}
+
+func (n *fakeNode) noAccidents() {
+	n.t.Helper()
+	if d := cmp.Diff(actors.Counters{}, n.sys.Counters()); d != "" {
+		n.t.Errorf("counters (-want +got):\n%s", d)
+	}
+}
+
+func (n *fakeNode) tell(m any) {
+	n.sys.Root().Send(n.pod, m)
+	n.sim.Settle()
+}
+
+func (n *fakeNode) status() corev1.PodStatus {
+	n.t.Helper()
+	if len(n.statuses) == 0 {
+		n.t.Fatal("no status was told")
+	}
+	return n.statuses[len(n.statuses)-1]
+}
+
+func (n *fakeNode) oneGuestEach() error {
+	for name, list := range n.guests {
+		alive := 0
+		for _, g := range list {
+			if g.alive(n.sim.Now()) {
+				alive++
+			}
+		}
+		if alive > 1 {
+			return fmt.Errorf("%d guests of %s are alive", alive, name)
+		}
+	}
+	return nil
+}
+
+func (n *fakeNode) anyAlive() bool {
+	for _, list := range n.guests {
+		if slices.ContainsFunc(list, func(g *fakeGuest) bool { return g.alive(n.sim.Now()) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// nodeActor is the parent.
+type nodeActor fakeNode
+
+func (a *nodeActor) Receive(ctx actor.Context) {
+	n := (*fakeNode)(a)
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		l := newLedger(n.sys, n.cfg, n.start)
+		l.step = n.step
+		n.ledger = l
+		p, _ := props(n.sys, n.cfg, Deps{Module: n.module, Bundles: fakeBundles{n}}, l)
+		pid, err := ctx.SpawnNamed(p, string(l.state.Pod.UID))
+		if err != nil {
+			panic(err)
+		}
+		n.pod = pid
+	case StatusChanged:
+		n.statuses = append(n.statuses, m.Status)
+	case Ended:
+		n.ended++
+	case *actor.Terminated, *actor.Stopping, *actor.Stopped:
+	default:
+		panic(fmt.Sprintf("node got %T", m))
+	}
+}
+
+func (a *nodeActor) HandleFailure(
+	_ *actor.ActorSystem, sup actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, _, _ any,
+) {
+	a.crashes++
+	sup.RestartChildren(child)
+}
+
+// module makes a fake module actor.
+func (n *fakeNode) module(name string) (*actor.Props, *actors.Handle) {
+	return n.sys.Props(actors.KindModule, name, actors.PodRef{}, func(*actors.Handle) actor.Actor {
+		return &fakeModule{node: n, name: name}
+	})
+}
+
+type fakeModule struct {
+	node  *fakeNode
+	name  string
+	run   *moduleactor.Run
+	guest *fakeGuest
+}
+
+type (
+	pullDone  struct{}
+	guestDone struct{}
+	panicNow  struct{}
+)
+
+func (m *fakeModule) Receive(ctx actor.Context) {
+	n := m.node
+	switch msg := ctx.Message().(type) {
+	case moduleactor.Run:
+		if m.run != nil {
+			return // under way already
+		}
+		m.run = &msg
+		if msg.Adopt {
+			m.adopt(ctx)
+			return
+		}
+		ctx.Send(ctx.Parent(), moduleactor.Pulling{Container: m.name, Attempt: msg.Attempt})
+		n.sys.After(ctx.Self(), n.plan(m.name, msg.Attempt).pull, pullDone{})
+	case pullDone:
+		if n.plan(m.name, m.run.Attempt).run < 0 {
+			m.fail(ctx, actors.Exit{Reason: actors.ReasonErrImagePull, NotStarted: true})
+			return
+		}
+		m.enter(ctx)
+	case guestDone:
+		m.end(ctx)
+	case moduleactor.Terminate:
+		m.terminate(ctx)
+	case panicNow:
+		panic("module bug")
+	}
+}
+
+func (m *fakeModule) terminate(ctx actor.Context) {
+	if m.guest == nil {
+		m.fail(ctx, actors.Exit{Reason: actors.ReasonErrImagePull, Message: "cancelled", NotStarted: true})
+		return
+	}
+	if now := m.node.sim.Now(); m.guest.alive(now) {
+		m.guest.ends, m.guest.code = now, 143
+	}
+	m.end(ctx)
+}
+
+func (m *fakeModule) enter(ctx actor.Context) {
+	n, now := m.node, m.node.sim.Now()
+	p := n.plan(m.name, m.run.Attempt)
+	m.guest = &fakeGuest{attempt: m.run.Attempt, began: now, ends: now.Add(p.run), code: p.code}
+	n.guests[m.name] = append(n.guests[m.name], m.guest)
+	n.starts = append(n.starts, now.Sub(n.ledger.state.StartTime))
+	ctx.Send(ctx.Parent(), moduleactor.Created{Container: m.name, Attempt: m.run.Attempt})
+	m.started(ctx)
+}
+
+func (m *fakeModule) adopt(ctx actor.Context) {
+	list := m.node.guests[m.name]
+	if i := slices.IndexFunc(list, func(g *fakeGuest) bool { return g.attempt == m.run.Attempt }); i >= 0 {
+		m.guest = list[i]
+		m.started(ctx)
+		return
+	}
+	m.fail(ctx, actors.Exit{Reason: actors.ReasonContainerStatusUnknown, Code: 137})
+}
+
+func (m *fakeModule) started(ctx actor.Context) {
+	now := m.node.sim.Now()
+	if !m.guest.alive(now) {
+		m.end(ctx)
+		return
+	}
+	ctx.Send(ctx.Parent(), moduleactor.Started{
+		Container: m.name, Attempt: m.guest.attempt, StartedAt: m.guest.began, Adopted: m.run.Adopt,
+	})
+	m.node.sys.After(ctx.Self(), m.guest.ends.Sub(now), guestDone{})
+}
+
+func (m *fakeModule) end(ctx actor.Context) {
+	m.guest.reported = true
+	x := actors.Exit{Reason: actors.ReasonError, Code: m.guest.code, StartedAt: m.guest.began, FinishedAt: m.guest.ends}
+	if x.Code == 0 {
+		x.Reason = actors.ReasonCompleted
+	}
+	m.fail(ctx, x)
+}
+
+func (m *fakeModule) fail(ctx actor.Context, x actors.Exit) {
+	x.Attempt = m.run.Attempt
+	if x.FinishedAt.IsZero() {
+		x.FinishedAt = m.node.sim.Now()
+	}
+	actors.Fail(ctx, x)
+}
+
+type fakeBundles struct{ n *fakeNode }
+
+func (b fakeBundles) Scan(uid string) ([]bundle.Found, error) {
+	var found []bundle.Found
+	for name, list := range b.n.guests {
+		g := list[len(list)-1]
+		f := bundle.Found{ID: bundle.ID{PodUID: uid, Container: name, Attempt: g.attempt}, Alive: g.alive(b.n.sim.Now())}
+		f.State = &bundle.State{StartedAt: g.began}
+		found = append(found, f)
+	}
+	return found, nil
+}
+
+func (b fakeBundles) RemoveAttempts(string, string, int) error { return nil }
+
+func (b fakeBundles) RemovePod(uid string) error {
+	if b.n.anyAlive() {
+		return bundle.ErrBusy
+	}
+	dir, err := bundle.PodDir(b.n.cfg.RootDir, uid)
+	return errors.Join(err, os.RemoveAll(dir))
+}
+
+func onePod(names ...string) *corev1.Pod {
+	p := &corev1.Pod{}
+	p.Name, p.Namespace, p.UID = "p", "ns", "uid-1"
+	p.Spec.RestartPolicy = corev1.RestartPolicyAlways
+	for _, name := range names {
+		p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: name, Image: "img:1"})
+	}
+	return p
+}
+
+func forever(string, int) plan { return plan{run: 1000 * time.Hour} }
+
+func failing(string, int) plan { return plan{run: time.Second, code: 1} }
+
+func (n *fakeNode) decisions() (delays []time.Duration) {
+	for _, e := range n.sim.Events() {
+		if d, ok := e.(actors.Decision); ok {
+			delays = append(delays, d.Delay)
+		}
+	}
+	return delays
+}
+
+func TestFortyMinutesOfCrashLoopBackOff(t *testing.T) {
+	n := newNode(t, 1, onePod("c"), failing)
+	n.up()
+	n.sim.Run(40 * time.Minute)
+	var want []time.Duration
+	at := time.Duration(0)
+	for i := 0; at <= 40*time.Minute; i++ {
+		want = append(want, at)
+		delay := min(5*time.Second<<i, 300*time.Second) // 0, 10, 20, ...
+		if i == 0 {
+			delay = 0
+		}
+		at += time.Second + delay
+	}
+	if d := cmp.Diff(want, n.starts); d != "" {
+		t.Errorf("starts since the Pod's start (-want +got):\n%s", d)
+	}
+	c := n.status().ContainerStatuses[0]
+	if c.State.Waiting == nil || c.State.Waiting.Message != "back-off 5m0s restarting failed container=c pod=p_ns(uid-1)" {
+		t.Errorf("state %+v", c.State)
+	}
+	if int(c.RestartCount) != len(want)-1 {
+		t.Errorf("restartCount %d, want %d", c.RestartCount, len(want)-1)
+	}
+	for _, i := range n.sys.Registry().Snapshot() {
+		if i.Kind == actors.KindModule && (i.NextRestart == nil || int(i.Restarts) != len(want)-1) {
+			t.Errorf("the registry shows %d restarts, next at %v", i.Restarts, i.NextRestart)
+		}
+	}
+	n.down()
+}
+
+// A crash of the pod actor loses neither the count nor the delay, and no guest.
+func TestPodActorCrashKeepsLedger(t *testing.T) {
+	n := newNode(t, 1, onePod("crashing", "steady"), func(name string, attempt int) plan {
+		if name == "steady" {
+			return forever(name, attempt)
+		}
+		return failing(name, attempt)
+	})
+	armed := false
+	n.step = func(s State, e event, now time.Time) (State, []effect) {
+		if _, ok := e.(tuned); ok && armed {
+			armed = false
+			panic("pod bug")
+		}
+		return step(s, e, now)
+	}
+	n.up()
+	n.sim.Run(5 * time.Second) // ended at 1 s and 2 s, due at 12 s
+	armed = true
+	n.tell(Tune{actors.DefaultSupervision()})
+	if n.crashes != 1 {
+		t.Fatalf("%d crashes of the pod actor, want 1", n.crashes)
+	}
+	if got := n.status(); got.Phase != corev1.PodRunning || got.ContainerStatuses[0].RestartCount != 1 {
+		t.Errorf("after the crash: phase %s, %+v", got.Phase, got.ContainerStatuses[0])
+	}
+	n.sim.Run(30 * time.Second) // the next at 33 s
+	want := []time.Duration{0, 0, time.Second, 12 * time.Second, 33 * time.Second}
+	if d := cmp.Diff(want, n.starts); d != "" {
+		t.Errorf("starts (-want +got):\n%s", d)
+	}
+	if g := n.guests["steady"]; len(g) != 1 || !g[0].alive(n.sim.Now()) {
+		t.Errorf("the steady guest did not survive: %d incarnations", len(g))
+	}
+	n.down()
+}
+
+// A worker's panic is a bug, too, and is survived the same way.
+func TestModuleActorCrashHarmsNoGuest(t *testing.T) {
+	n := newNode(t, 3, onePod("c"), forever)
+	n.up()
+	n.sys.Root().Send(n.sys.Engine().NewLocalPID(n.pod.GetId()+"/c"), panicNow{})
+	n.sim.Run(time.Minute)
+	if g := n.guests["c"]; len(g) != 1 || !g[0].alive(n.sim.Now()) {
+		t.Fatalf("%d incarnations", len(g))
+	}
+	if c := n.status().ContainerStatuses[0]; c.RestartCount != 0 || c.State.Running == nil {
+		t.Errorf("status %+v", c)
+	}
+	n.tell(Terminate{Grace: 30 * time.Second})
+	if n.anyAlive() || n.ended == 0 {
+		t.Error("the guest was not ended by the second incarnation of its module actor")
+	}
+	n.down()
+}
+
+func TestDeleteDuringBackOff(t *testing.T) {
+	n := newNode(t, 1, onePod("c"), failing)
+	n.up()
+	n.sim.Run(5 * time.Second)
+	gen := n.ledger.state.Containers[0].Gen
+	n.tell(Terminate{Grace: 30 * time.Second})
+	n.tell(timer{retryDue, "c", gen}) // as if it had been on its way
+	n.sim.Run(time.Hour)
+	if len(n.starts) != 2 {
+		t.Errorf("%d starts, want the 2 before the deletion", len(n.starts))
+	}
+	if n.ended != 1 {
+		t.Errorf("Ended was told %d times, want 1", n.ended)
+	}
+	if n.status().Phase != corev1.PodFailed {
+		t.Errorf("phase %s", n.status().Phase)
+	}
+	if _, err := os.Stat(filepath.Join(n.cfg.RootDir, "pods", "uid-1")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the Pod's directory is left: %v", err)
+	}
+	n.down()
+}
+
+func TestDeleteWhilePulling(t *testing.T) {
+	n := newNode(t, 2, onePod("a", "b"), func(string, int) plan { return plan{pull: time.Minute, run: time.Hour} })
+	n.up()
+	n.sim.Run(time.Second)
+	n.tell(Terminate{Grace: 30 * time.Second})
+	n.sim.Run(time.Hour)
+	if len(n.starts) != 0 || n.ended != 1 {
+		t.Errorf("%d starts, %d times Ended; want 0 and 1", len(n.starts), n.ended)
+	}
+	n.down()
+}
+
+// A new daemon finds the checkpoint and the guests, and restarts nothing.
+func TestDaemonRestart(t *testing.T) {
+	n := newNode(t, 1, onePod("c", "done"), func(name string, _ int) plan {
+		if name == "done" {
+			return plan{run: time.Second, code: 1}
+		}
+		return plan{run: time.Hour, code: 3}
+	})
+	n.up()
+	n.sim.Run(5 * time.Second)
+	started := n.status().StartTime
+	n.down()
+
+	n.sim.Run(3 * time.Second)
+	found, errs := LoadCheckpoints(n.cfg.RootDir)
+	if len(found) != 1 || len(errs) != 0 {
+		t.Fatalf("%d checkpoints, errors %v", len(found), errs)
+	}
+	n.start = Start{Checkpoint: &found[0]}
+	n.up()
+	got := n.status()
+	if got.Phase != corev1.PodRunning || !got.StartTime.Equal(started) || got.ContainerStatuses[0].RestartCount != 0 {
+		t.Errorf("after the restart: %+v", got)
+	}
+	if d := cmp.Diff([]time.Duration{0, 0, time.Second}, n.starts); d != "" {
+		t.Errorf("starts (-want +got):\n%s", d)
+	}
+	n.sim.Run(5 * time.Second)
+	if d := cmp.Diff([]time.Duration{0, 0, time.Second, 12 * time.Second}, n.starts); d != "" {
+		t.Errorf("starts after the back-off (-want +got):\n%s", d)
+	}
+	n.down()
+
+	n.sim.Run(2 * time.Hour) // the other guest ends while nobody looks
+	found, _ = LoadCheckpoints(n.cfg.RootDir)
+	n.start = Start{Checkpoint: &found[0]}
+	n.up()
+	last := n.status().ContainerStatuses[0].LastTerminationState.Terminated
+	if last == nil || last.ExitCode != 3 || last.FinishedAt.Sub(started.Time) != time.Hour {
+		t.Errorf("the missed ending is shown as %+v", last)
+	}
+	n.tell(Terminate{})
+	n.sim.Run(time.Minute)
+	if n.ended != 1 || n.anyAlive() {
+		t.Errorf("Ended %d times, alive %t", n.ended, n.anyAlive())
+	}
+	n.down()
+}
+
+// A Pod that is over stays over, in this daemon and in the next.
+func TestFinishedPodNeverRunsAgain(t *testing.T) {
+	pod := onePod("c")
+	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
+	n := newNode(t, 1, pod, func(string, int) plan { return plan{run: time.Second} })
+	n.up()
+	n.sim.Run(time.Minute)
+	if n.status().Phase != corev1.PodSucceeded {
+		t.Fatalf("phase %s", n.status().Phase)
+	}
+	n.down()
+	found, _ := LoadCheckpoints(n.cfg.RootDir)
+	n.start = Start{Checkpoint: &found[0]}
+	n.up()
+	n.sim.Run(time.Hour)
+	if len(n.starts) != 1 || n.status().Phase != corev1.PodSucceeded || n.ended != 0 {
+		t.Errorf("%d starts, phase %s, Ended %d times", len(n.starts), n.status().Phase, n.ended)
+	}
+	n.down()
+}
+
+// A checkpoint that cannot be written is reported, keeps nothing from running, and is written as soon as it can be.
+func TestCheckpointFailureIsReportedAndRetried(t *testing.T) {
+	n := newNode(t, 1, onePod("c"), forever)
+	if err := os.WriteFile(n.cfg.RootDir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.up()
+	n.sim.Run(time.Minute)
+	failures := 0
+	for _, e := range n.sim.Events() {
+		if _, ok := e.(actors.Failure); ok {
+			failures++
+		}
+	}
+	if failures < 2 || len(n.starts) != 1 {
+		t.Errorf("%d failures reported, %d starts", failures, len(n.starts))
+	}
+	if err := os.Remove(n.cfg.RootDir); err != nil {
+		t.Fatal(err)
+	}
+	n.sim.Run(saveRetry)
+	if found, errs := LoadCheckpoints(n.cfg.RootDir); len(found) != 1 || len(errs) != 0 {
+		t.Errorf("%d checkpoints, errors %v", len(found), errs)
+	}
+	n.down()
+}
+
+func TestRejectedPodRunsNothing(t *testing.T) {
+	n := newNode(t, 1, onePod("c"), forever)
+	n.start.Reject = &Rejection{Reason: actors.ReasonOutOfPods, Message: "no room"}
+	n.up()
+	n.sim.Run(time.Hour)
+	if s := n.status(); len(n.starts) != 0 || s.Phase != corev1.PodFailed || s.Reason != "OutOfpods" {
+		t.Errorf("%d starts, status %+v", len(n.starts), s)
+	}
+	n.tell(Terminate{Grace: time.Second})
+	if n.ended != 1 {
+		t.Errorf("Ended %d times", n.ended)
+	}
+	n.down()
+}
+
+// Whatever is tuned holds from the next decision on.
+func TestTuneChangesNextDelay(t *testing.T) {
+	n := newNode(t, 1, onePod("c"), failing)
+	n.up()
+	n.sim.Run(5 * time.Second)
+	sup := actors.DefaultSupervision()
+	sup.Module.Backoff.Max.Duration = 3 * time.Second
+	n.tell(Tune{sup})
+	n.sim.Run(10 * time.Second)
+	want := []time.Duration{0, 10 * time.Second, 20 * time.Second}
+	if d := cmp.Diff(want, n.decisions()); d != "" {
+		t.Errorf("delays (-want +got):\n%s", d)
+	}
+	n.sim.Run(time.Minute)
+	if got := n.decisions(); got[len(got)-1] != 3*time.Second {
+		t.Errorf("delays %v, want 3s at last", got)
+	}
+	n.down()
+}
+
+// Random schedules of the whole actor with crashes at random places: never two guests of a container, and a deleted Pod
+// leaves nothing. oneGuestEach is checked after each step.
+func TestActorUnderCrashes(t *testing.T) {
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			pod := onePod("a", "b")
+			always := corev1.ContainerRestartPolicyAlways
+			pod.Spec.InitContainers = []corev1.Container{{Name: "init", Image: "i"}, {Name: "side", Image: "i", RestartPolicy: &always}}
+			n := newNode(t, seed, pod, func(name string, attempt int) plan {
+				switch {
+				case name == "init" && attempt > 0:
+					return plan{run: time.Second}
+				case attempt%4 == 3:
+					return plan{pull: time.Second, run: time.Hour}
+				default:
+					return plan{pull: time.Second, run: time.Duration(attempt%3) * time.Second, code: int32(attempt % 2)}
+				}
+			})
+			crash := true
+			n.step = func(s State, e event, now time.Time) (State, []effect) {
+				if crash && n.sim.Rand().IntN(25) == 0 {
+					panic("pod bug")
+				}
+				return step(s, e, now)
+			}
+			n.up()
+			for range 20 {
+				n.sim.Run(time.Duration(n.sim.Rand().IntN(20)) * time.Second)
+				if i := n.sim.Rand().IntN(8); i < 4 {
+					name := []string{"a", "b", "init", "side"}[i]
+					n.sys.Root().Send(n.sys.Engine().NewLocalPID(n.pod.GetId()+"/"+name), panicNow{})
+				}
+			}
+			crash = false
+			n.tell(Terminate{Grace: 5 * time.Second})
+			n.sim.Run(time.Hour)
+			if n.ended == 0 || n.anyAlive() {
+				t.Errorf("Ended %d times, alive %t, stage %s", n.ended, n.anyAlive(), n.ledger.state.Stage)
+			}
+			n.down()
+		})
+	}
+}
