@@ -125,39 +125,48 @@ type leaf struct {
 
 // grow puts actors in the order of the tree, children by name. What has no parent in the list is a root.
 func grow(list []actor) []leaf {
-	children := map[string][]actor{}
+	list = slices.Clone(list)
+	slices.SortFunc(list, func(a, b actor) int { return strings.Compare(a.Name+"\x00"+a.ID, b.Name+"\x00"+b.ID) })
+	f := forest{children: map[string][]actor{}, done: map[string]bool{}}
 	known := map[string]bool{}
 	for _, a := range list {
 		known[a.ID] = true
+		f.children[a.Parent] = append(f.children[a.Parent], a)
 	}
 	for _, a := range list {
-		parent := a.Parent
-		if !known[parent] || parent == a.ID {
-			parent = ""
-		}
-		children[parent] = append(children[parent], a)
-	}
-	var out []leaf
-	var add func(parent, indent string)
-	add = func(parent, indent string) {
-		list := children[parent]
-		slices.SortFunc(list, func(a, b actor) int { return strings.Compare(a.Name+"\x00"+a.ID, b.Name+"\x00"+b.ID) })
-		for i, a := range list {
-			branch, below := "├─ ", "│  "
-			if i == len(list)-1 {
-				branch, below = "└─ ", "   "
-			}
-			if parent == "" {
-				branch, below = "", ""
-			}
-			out = append(out, leaf{a, indent + branch})
-			if a.ID != "" {
-				add(a.ID, indent+below)
-			}
+		if !known[a.Parent] || a.Parent == a.ID {
+			f.add(a, "", "")
 		}
 	}
-	add("", "")
-	return out
+	for _, a := range list {
+		f.add(a, "", "") // what is in a circle has no root, but is to be seen
+	}
+	return f.leaves
+}
+
+// forest is what grow works on.
+type forest struct {
+	children map[string][]actor
+	done     map[string]bool
+	leaves   []leaf
+}
+
+// add appends a and what is below it, unless that was done. Prefix is what stands before a's name, indent before its
+// children's lines.
+func (f *forest) add(a actor, prefix, indent string) {
+	if f.done[a.ID] {
+		return
+	}
+	f.done[a.ID] = true
+	f.leaves = append(f.leaves, leaf{a, prefix})
+	children := f.children[a.ID]
+	for i, c := range children {
+		branch, below := "├─ ", "│  "
+		if i == len(children)-1 {
+			branch, below = "└─ ", "   "
+		}
+		f.add(c, indent+branch, indent+below)
+	}
 }
 
 // changed returns the actors that do not look as they did when they were printed, and the ids of those that are gone.

@@ -87,11 +87,11 @@ func (n *node) open(ctx context.Context, path string, query url.Values) (io.Read
 	defer res.Body.Close() //nolint:errcheck // only read
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
 	if err != nil {
-		return nil, fmt.Errorf("GET %s: %s: %w", u.Path, res.Status, err)
+		return nil, fmt.Errorf("GET %s: %s: %w", path, res.Status, err)
 	}
 	text := string(bytes.TrimSpace(body))
 	if text == "" || strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
-		text = "GET " + u.Path + ": " + res.Status
+		text = "GET " + path + ": " + res.Status
 	}
 	return nil, &statusError{code: res.StatusCode, text: text}
 }

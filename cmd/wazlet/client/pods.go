@@ -90,11 +90,12 @@ func (v *podViewer) show(ctx context.Context) error {
 		}
 		return nil
 	default:
-		for i := range pods {
-			pods[i] = typed(pods[i])
+		items := make([]corev1.Pod, 0, len(pods)) // never null
+		for _, p := range pods {
+			items = append(items, typed(p))
 		}
 		return printObject(v.out, v.format, corev1.PodList{
-			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}, Items: pods,
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}, Items: items,
 		})
 	}
 }
