@@ -147,7 +147,7 @@ func (p *Process) awaitReady() {
 		return // it died, or the runtime was closed
 	}
 	if !p.loadState() {
-		p.setState(State{PID: p.pid, StartedAt: p.rt.cfg.Clock.Now()})
+		p.setState(State{PID: p.pid, StartedAt: p.rt.now()})
 	}
 }
 
@@ -179,7 +179,7 @@ func (p *Process) setState(st State) {
 
 // bury reaps the shim and records how the attempt ended.
 func (p *Process) bury(werr error) {
-	d := death{at: p.rt.cfg.Clock.Now()}
+	d := death{at: p.rt.now()}
 	if werr != nil { // the pidfd cannot be waited on, which no supported kernel does
 		p.rt.warn(fmt.Errorf("watch %s: %w", p.id, werr))
 	}

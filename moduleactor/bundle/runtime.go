@@ -223,7 +223,7 @@ func (r *Runtime) adopt(dir string, id ID) (*Process, error) {
 
 // settleFound is settle for an attempt that was found dead; the caller holds its lock.
 func (r *Runtime) settleFound(dir string, spec Spec) Exit {
-	e, err := settle(dir, death{usage: r.usage(spec.Cgroups), at: r.cfg.Clock.Now()})
+	e, err := settle(dir, death{usage: r.usage(spec.Cgroups), at: r.now()})
 	if err != nil {
 		r.warn(fmt.Errorf("record the end of %s: %w", spec.ID(), err))
 	}
@@ -292,6 +292,9 @@ func (r *Runtime) lockDead(dir string) (*os.File, error) {
 		}
 	}
 }
+
+// now is the time as it will be read back from a file.
+func (r *Runtime) now() time.Time { return r.cfg.Clock.Now().UTC().Round(0) }
 
 func (r *Runtime) usage(dirs []string) Usage {
 	if r.cfg.Cgroups == nil || len(dirs) == 0 {

@@ -94,7 +94,8 @@ type Exit struct {
 	Message    string    `json:"message,omitempty"`
 	StartedAt  time.Time `json:"startedAt,omitzero"`
 	FinishedAt time.Time `json:"finishedAt"`
-	// PeakMemoryBytes is the guest's largest linear memory, CPUTimeNanos the process's user and system time.
+	// PeakMemoryBytes is the guest's largest linear memory, CPUTimeNanos the process's user and system time. Of a shim that
+	// was killed PeakMemoryBytes is that of its whole cgroup, if it had one.
 	PeakMemoryBytes uint64 `json:"peakMemoryBytes,omitempty"`
 	CPUTimeNanos    int64  `json:"cpuTimeNanos,omitempty"`
 }
