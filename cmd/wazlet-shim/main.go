@@ -8,9 +8,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 
 	"github.com/wazlet/wazlet/moduleactor/bundle"
 )
@@ -72,8 +74,8 @@ func parse(name string, args []string, stderr io.Writer, flags map[string]*strin
 		return fmt.Errorf("unexpected argument %q", set.Arg(0))
 	}
 	var errs []error
-	for f, v := range flags {
-		if *v == "" {
+	for _, f := range slices.Sorted(maps.Keys(flags)) {
+		if *flags[f] == "" {
 			errs = append(errs, fmt.Errorf("--%s is required", f))
 		}
 	}

@@ -1,11 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wazlet/wazlet/moduleactor/engine"
 )
 
 // module is a wasm file in memory, backed by the file: what was only read costs nothing private. The store's files are
@@ -26,9 +27,9 @@ func openModule(path string) (*module, error) {
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("module: %s is not a regular file", path)
 	case info.Size() == 0:
-		return nil, fmt.Errorf("module: %s is empty", path)
+		return nil, &engine.InvalidModule{Text: fmt.Sprintf("module: %s is empty", path)}
 	case info.Size() > 4<<30:
-		return nil, errors.New("module: larger than 4 GiB")
+		return nil, &engine.InvalidModule{Text: fmt.Sprintf("module: %s is larger than 4 GiB", path)}
 	}
 	code, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_PRIVATE)
 	if err != nil {

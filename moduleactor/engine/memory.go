@@ -15,7 +15,8 @@ import (
 // pages are made usable as the guest grows, so that growing never copies and never moves, and the garbage collector
 // neither scans nor counts it. Its exported methods may be called from any goroutine.
 type Memory struct {
-	limit uint64
+	asked int64  // the limit as it was asked for
+	limit uint64 // in whole pages
 	peak  atomic.Uint64
 	// refused is set by a refused growth and cleared by the next one that is granted.
 	refused atomic.Bool
@@ -29,7 +30,7 @@ func NewMemory(limit int64) *Memory {
 	if limit <= 0 || limit > most {
 		limit = most
 	}
-	return &Memory{limit: uint64(limit) / wasm.PageSize * wasm.PageSize}
+	return &Memory{asked: limit, limit: uint64(limit) / wasm.PageSize * wasm.PageSize}
 }
 
 // Peak is the largest size that the guest's memory has had, in bytes.

@@ -78,7 +78,7 @@ func (p *Program) Run(ctx context.Context, g Guest) Result {
 }
 
 func (p *Program) run(ctx context.Context, g Guest) Result {
-	if problems := p.module.Check(int64(g.Memory.limit)); len(problems) > 0 {
+	if problems := p.module.Check(g.Memory.asked); len(problems) > 0 {
 		return startError("the module cannot run here: " + strings.Join(problems, "; "))
 	}
 	if err := p.provide(ctx); err != nil {
@@ -107,7 +107,7 @@ func (p *Program) instantiate(ctx context.Context, g Guest) (instance api.Module
 		if r := recover(); r != nil {
 			err = fmt.Errorf("instantiate: %v", r)
 			if g.Memory.initial != 0 {
-				err = errors.New(wasm.MemoryTooSmall(g.Memory.initial, int64(g.Memory.limit)))
+				err = errors.New(wasm.MemoryTooSmall(g.Memory.initial, g.Memory.asked))
 			}
 		}
 	}()
@@ -176,7 +176,7 @@ func ended(err error, m *Memory) Result {
 }
 
 func outOfMemory(m *Memory) string {
-	return fmt.Sprintf("the guest's memory reached its limit of %d bytes", m.limit)
+	return fmt.Sprintf("the guest's memory reached its limit of %d bytes", m.asked)
 }
 
 func startError(text string) Result {

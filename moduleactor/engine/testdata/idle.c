@@ -4,6 +4,7 @@
 
 int main(void) {
 	puts("up");
+	printf("unfinished");
 	fflush(stdout);
 	for (;;) sleep(1000);
 }

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/wazlet/wazlet/moduleactor/bundle"
+	"github.com/wazlet/wazlet/moduleactor/engine"
+)
+
+// roleEnv makes this test binary a shim, or a process that confines itself and reports what it can still do.
+const roleEnv = "WAZLET_TEST_ROLE"
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(roleEnv) {
+	case "shim":
+		main()
+	case "confined":
+		os.Exit(confined(os.Args[1]))
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+// confined prints the outcome of things that a confined shim must and must not be able to do.
+func confined(dir string) int {
+	s := &shim{dir: filepath.Join(dir, "bundle"), spec: bundle.Spec{
+		Landlock: true, CacheDir: filepath.Join(dir, "cache"), Rootfs: filepath.Join(dir, "rootfs"), RootReadOnly: true,
+		Log: &bundle.Log{Path: filepath.Join(dir, "log", "0.log")},
+	}}
+	if err := s.confine(nil); err != nil {
+		fmt.Println("confine:", err)
+		return 1
+	}
+	write := func(name string) error { return os.WriteFile(filepath.Join(dir, name), nil, 0o600) }
+	_, readOutside := os.ReadFile(filepath.Join(dir, "outside", "file"))
+	_, readRoot := os.ReadFile(filepath.Join(dir, "rootfs", "file"))
+	dialer := net.Dialer{}
+	conn, dial := dialer.DialContext(context.Background(), "tcp", os.Args[2])
+	if dial == nil {
+		_ = conn.Close()
+	}
+	for _, r := range []struct {
+		name string
+		err  error
+	}{
+		{"read outside", readOutside},
+		{"write outside", write("outside/new")},
+		{"read the root", readRoot},
+		{"write the read-only root", write("rootfs/new")},
+		{"write the bundle", write("bundle/new")},
+		{"write the cache", write("cache/new")},
+		{"write the log", write("log/0.log")},
+		{"connect", dial},
+		{"signal the parent", syscall.Kill(os.Getppid(), 0)},
+	} {
+		fmt.Printf("%s: %v\n", r.name, errors.Is(r.err, nil))
+	}
+	status, _ := os.ReadFile("/proc/self/status")
+	fmt.Printf("no new privileges: %v\n", bytes.Contains(status, []byte("NoNewPrivs:\t1")) || len(status) == 0)
+	return 0
+}
+
+// newBundle makes a bundle for the module; change may change its spec.
+func newBundle(t *testing.T, code []byte, change func(*bundle.Spec)) string {
+	t.Helper()
+	dir := t.TempDir()
+	spec := bundle.Spec{
+		Version: bundle.SpecVersion, PodUID: "11111111-2222-3333-4444-555555555555", Namespace: "default", Pod: "pod", Container: "main",
+		ContainerID: bundle.NewContainerID(), ImageID: "image", Module: filepath.Join(dir, "module.wasm"), ModuleDigest: engine.Digest(code),
+		CacheDir: filepath.Join(dir, "cache"), Args: []string{"guest"}, Rootfs: filepath.Join(dir, bundle.RootfsDir), Landlock: true,
+		Log: &bundle.Log{Path: filepath.Join(dir, "logs", "0.log"), MaxBytes: 1 << 20, MaxFiles: 3},
+	}
+	if change != nil {
+		change(&spec)
+	}
+	err := errors.Join(os.Mkdir(spec.Rootfs, 0o755), os.WriteFile(filepath.Join(dir, "module.wasm"), code, 0o600), bundle.WriteSpec(dir, spec))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// command is this test binary as a shim.
+func command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), exe, args...) //nolint:gosec // ourselves
+	cmd.Env = append(os.Environ(), roleEnv+"=shim")
+	return cmd
+}
+
+// start starts a shim on the bundle. What it writes to stderr, which is little, shows when the test fails.
+func start(t *testing.T, dir string) *exec.Cmd {
+	t.Helper()
+	cmd := command(t, "run", "--bundle", dir)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if cmd.ProcessState == nil {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+		if t.Failed() {
+			t.Logf("stderr of the shim: %s", stderr.String())
+		}
+	})
+	return cmd
+}
+
+// wait waits for the shim and returns how the guest ended.
+func wait(t *testing.T, cmd *exec.Cmd, dir string) bundle.Exit {
+	t.Helper()
+	err := cmd.Wait()
+	exit, readErr := bundle.ReadExit(dir)
+	if readErr != nil {
+		t.Fatalf("%v (the shim: %v)", readErr, err)
+	}
+	if cmd.ProcessState.ExitCode() != int(exit.Code) {
+		t.Errorf("the shim ended with %v, the guest with %d", cmd.ProcessState, exit.Code)
+	}
+	return exit
+}
+
+// eventually waits until cond holds.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.NewTimer(time.Minute)
+	defer deadline.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("no %s after a minute", what)
+		}
+	}
+}
+
+// logged waits until the guest's log has the text.
+func logged(t *testing.T, dir, text string) {
+	t.Helper()
+	eventually(t, text, func() bool {
+		b, err := os.ReadFile(filepath.Join(dir, "logs", "0.log"))
+		return err == nil && strings.Contains(string(b), text)
+	})
+}
+
+// maxRSS is the most memory that the shim had, in bytes.
+func maxRSS(t *testing.T, cmd *exec.Cmd) int64 {
+	t.Helper()
+	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	if !ok {
+		t.Fatal("no usage")
+	}
+	return usage.Maxrss << 10
+}

@@ -1,0 +1,279 @@
+package main
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
+
+	"github.com/wazlet/wazlet/moduleactor/bundle"
+	"github.com/wazlet/wazlet/moduleactor/engine"
+	"github.com/wazlet/wazlet/moduleactor/engine/enginetest"
+)
+
+// ignore what differs between runs.
+func sameExit(want, got bundle.Exit) string {
+	return cmp.Diff(want, got, cmpopts.IgnoreFields(bundle.Exit{}, "StartedAt", "FinishedAt", "CPUTimeNanos", "PeakMemoryBytes"))
+}
+
+func TestRun(t *testing.T) {
+	dir := newBundle(t, enginetest.C(t, "hello.c"), func(s *bundle.Spec) {
+		s.Args, s.Env = []string{"hello", "you"}, []string{"CODE=7"}
+	})
+	exit := wait(t, start(t, dir), dir)
+	if diff := sameExit(bundle.Exit{Code: 7, Reason: bundle.Error}, exit); diff != "" {
+		t.Error(diff)
+	}
+	if exit.StartedAt.IsZero() || exit.FinishedAt.Before(exit.StartedAt) || exit.CPUTimeNanos == 0 || exit.PeakMemoryBytes == 0 {
+		t.Errorf("%+v", exit)
+	}
+	state, err := bundle.ReadState(dir)
+	if err != nil || !state.StartedAt.Equal(exit.StartedAt) {
+		t.Errorf("%+v, %v", state, err)
+	}
+	log, err := os.ReadFile(filepath.Join(dir, "logs", "0.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := slices.Sorted(strings.Lines(regexp.MustCompile(`(?m)^\S+ `).ReplaceAllString(string(log), "")))
+	want := []string{"stderr F to stderr\n", "stdout F arg hello\n", "stdout F arg you\n", "stdout F env CODE=7\n"}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRunInForeground(t *testing.T) {
+	dir := newBundle(t, enginetest.C(t, "cat.c"), func(s *bundle.Spec) { s.Log = nil })
+	cmd := command(t, "run", "--bundle", dir)
+	cmd.Stdin = strings.NewReader("from stdin\n")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("from stdin\n", string(out)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestDescriptorsOfTheDaemon passes the lock and the pipe as the daemon does.
+func TestDescriptorsOfTheDaemon(t *testing.T) {
+	dir := newBundle(t, enginetest.C(t, "idle.c"), nil)
+	lock, err := os.OpenFile(filepath.Join(dir, bundle.LockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := command(t, "run", "--bundle", dir)
+	cmd.ExtraFiles = []*os.File{lock, w}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = lock.Close(), w.Close()
+	var ready [2]byte
+	if n, err := r.Read(ready[:]); n != 1 || err != nil {
+		t.Fatalf("ready pipe: %d, %v", n, err)
+	}
+	state, err := bundle.ReadState(dir)
+	if err != nil || state.PID != cmd.Process.Pid {
+		t.Errorf("%+v, %v", state, err)
+	}
+	again, err := os.Open(filepath.Join(dir, bundle.LockFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if err := syscall.Flock(int(again.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+		t.Error("the lock is free while the shim runs")
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, cmd, dir)
+	if err := syscall.Flock(int(again.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		t.Errorf("the lock is held after the shim: %v", err)
+	}
+}
+
+func TestTerminate(t *testing.T) {
+	dir := newBundle(t, enginetest.C(t, "idle.c"), nil)
+	cmd := start(t, dir)
+	logged(t, dir, "up")
+	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM} { // the first two do nothing
+		if err := cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exit := wait(t, cmd, dir)
+	if diff := sameExit(bundle.Exit{Code: 143, Reason: bundle.Killed, Message: "terminated by SIGTERM"}, exit); diff != "" {
+		t.Error(diff)
+	}
+	if exit.StartedAt.IsZero() {
+		t.Error("no start")
+	}
+	logged(t, dir, "unfinished")
+}
+
+func TestRefusesToRunTwice(t *testing.T) {
+	dir := newBundle(t, enginetest.C(t, "hello.c"), nil)
+	wait(t, start(t, dir), dir)
+	before, err := os.ReadFile(filepath.Join(dir, bundle.ExitFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := command(t, "run", "--bundle", dir).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "attempt exists") {
+		t.Errorf("%v, %s", err, out)
+	}
+	if after, err := os.ReadFile(filepath.Join(dir, bundle.ExitFile)); !bytes.Equal(before, after) {
+		t.Errorf("exit.json changed: %s, %v", after, err)
+	}
+}
+
+func TestStartErrors(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*bundle.Spec)
+		want   string // DIR is the bundle
+	}{
+		"no module": {
+			func(s *bundle.Spec) { s.Module = filepath.Dir(s.Module) + "/nothing" },
+			"module: open DIR/nothing: no such file or directory",
+		},
+		"the module is a directory": {
+			func(s *bundle.Spec) { s.Module = filepath.Dir(s.Module) },
+			"module: DIR is not a regular file",
+		},
+		"another module": {
+			func(s *bundle.Spec) { s.ModuleDigest = "sha256:" + strings.Repeat("0", 64) },
+			"the module has the digest DIGEST, want sha256:" + strings.Repeat("0", 64),
+		},
+		"no volume": {
+			func(s *bundle.Spec) {
+				s.Mounts = []bundle.Mount{{Host: s.Rootfs + "/nothing", Guest: "/data"}}
+			},
+			"mount /data: lstat DIR/rootfs/nothing: no such file or directory",
+		},
+		"no cgroup": {
+			func(s *bundle.Spec) { s.Cgroups = []string{s.Rootfs + "/nothing"} },
+			"DIR/rootfs/nothing",
+		},
+		"too little memory": {
+			func(s *bundle.Spec) { s.MemoryBytes = 1000 },
+			"the module cannot run here: its memory starts with 131072 bytes, above the memory limit of 1000 bytes",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code := enginetest.C(t, "hello.c")
+			dir := newBundle(t, code, tc.change)
+			exit := wait(t, start(t, dir), dir)
+			want := strings.NewReplacer("DIR", dir, "DIGEST", engine.Digest(code)).Replace(tc.want)
+			if exit.Code != 128 || exit.Reason != bundle.StartError || !strings.Contains(exit.Message, want) {
+				t.Errorf("got %d %s %q, want %q", exit.Code, exit.Reason, exit.Message, want)
+			}
+			if !exit.StartedAt.IsZero() || exit.FinishedAt.IsZero() {
+				t.Errorf("%+v", exit)
+			}
+		})
+	}
+}
+
+func TestFiles(t *testing.T) {
+	for name, readOnly := range map[string]bool{"read-write root": false, "read-only root": true} {
+		t.Run(name, func(t *testing.T) {
+			host := t.TempDir()
+			for _, d := range []string{"rw", "ro"} {
+				if err := os.Mkdir(filepath.Join(host, d), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.WriteFile(filepath.Join(host, "ro", "file"), []byte("from the host"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			dir := newBundle(t, enginetest.C(t, "files.c"), func(s *bundle.Spec) {
+				s.Mounts = []bundle.Mount{
+					{Host: filepath.Join(host, "rw"), Guest: "/rw"},
+					{Host: filepath.Join(host, "ro"), Guest: "/ro", ReadOnly: true},
+					{Host: filepath.Join(host, "ro", "file"), Guest: "/etc/app.conf", ReadOnly: true},
+				}
+				s.TerminationMessagePath = "/dev/termination-log"
+				if s.RootReadOnly = readOnly; readOnly {
+					s.Args = append(s.Args, "read-only")
+				}
+			})
+			exit := wait(t, start(t, dir), dir)
+			if diff := sameExit(bundle.Exit{Reason: bundle.Completed}, exit); diff != "" {
+				log, _ := os.ReadFile(filepath.Join(dir, "logs", "0.log"))
+				t.Errorf("%s\n%s", diff, log)
+			}
+			for path, want := range map[string]string{
+				filepath.Join(host, "rw", "b", "file"):    "from the guest",
+				filepath.Join(dir, bundle.TerminationLog): "the end",
+			} {
+				if got, err := os.ReadFile(path); string(got) != want || err != nil {
+					t.Errorf("%s: %q, %v", path, got, err)
+				}
+			}
+		})
+	}
+}
+
+func TestConfine(t *testing.T) {
+	if abi, _, _ := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION); int(abi) < 6 {
+		t.Skipf("this kernel's Landlock has version %d, below 6", int(abi))
+	}
+	dir := t.TempDir()
+	for _, d := range []string{"bundle", "cache", "rootfs", "log", "outside"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range []string{"outside/file", "rootfs/file"} {
+		if err := os.WriteFile(filepath.Join(dir, f), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), exe, dir, listener.Addr().String())
+	cmd.Env = append(os.Environ(), roleEnv+"=confined")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	want := `read outside: false
+write outside: false
+read the root: true
+write the read-only root: false
+write the bundle: true
+write the cache: true
+write the log: true
+connect: false
+signal the parent: false
+no new privileges: true
+`
+	if diff := cmp.Diff(want, string(out)); diff != "" {
+		t.Error(diff)
+	}
+}
