@@ -4,14 +4,14 @@
 // and then fails on purpose with an actors.Exit, so that every ending reaches its supervisor the same way (ADR D6). The
 // supervisor restarts it for the next attempt, or stops it.
 //
-//	            Run                pulled             prepared
+//	          Run                pulled              prepared
 //	Created ----------> Pulling ----------> Preparing ----------> Starting --.
 //	   |                   |                    |                  ^   |     | _start entered
 //	   | Run{Adopt}        |                    |                  |   |     v
-//	   +-------------------|--------------------|------------------'   |  Running
-//	   |                   |                    |                      |     |
-//	   | Terminate         | no image           | no module,           |     | process ended
-//	   v                   v                    v no bundle            v     v
+//	   '-------------------|--------------------|------------------'   |  Running
+//	                       | no image,          | no module,           |     |
+//	                       | Terminate          | no bundle, Terminate |     | process ended
+//	                       v                    v                      v     v
 //	Exited <-----------------------------------------------------------------'
 //
 // Created is also the state of an actor that was just restarted. Exited is final: it is left by a restart only.

@@ -52,7 +52,8 @@ type Run struct {
 
 // Terminate ends the guest: SIGTERM to the shim, SIGKILL after Grace or after KillWait, whichever is sooner (a guest of
 // WASI preview 1 cannot handle a signal, so a shim that is still there after KillWait is stuck). Before the guest runs it
-// cancels the pull. Either way an Exit follows. Repeated, it can only shorten the grace.
+// cancels the pull. Either way an Exit follows. Repeated, it can only shorten the grace. One that comes before Run is not
+// for this attempt, and nothing follows.
 type Terminate struct {
 	Grace, KillWait time.Duration
 }

@@ -23,7 +23,7 @@ const (
 func edges(from state) []state {
 	switch from {
 	case stateCreated:
-		return []state{statePulling, stateStarting, stateExited}
+		return []state{statePulling, stateStarting}
 	case statePulling:
 		return []state{statePreparing, stateExited}
 	case statePreparing:

@@ -7,8 +7,12 @@ import (
 	"github.com/wazlet/wazlet/actors"
 )
 
-// onTerminate ends the attempt wherever it stands. Asked again, it can only become sooner.
+// onTerminate ends the attempt wherever it stands. Asked again, it can only become sooner. In Created there is none: such
+// a Terminate was meant for an attempt that ended before the message was read, and must not hit the next one.
 func (t *turn) onTerminate(ev Terminate) {
+	if t.state == stateCreated {
+		return
+	}
 	due := t.now.Add(max(0, min(ev.Grace, ev.KillWait)))
 	if t.deadline.IsZero() || due.Before(t.deadline) {
 		t.deadline = due
@@ -18,8 +22,6 @@ func (t *turn) onTerminate(ev Terminate) {
 	switch {
 	case t.process:
 		t.end()
-	case t.state == stateCreated:
-		t.exit(t.notStarted(actors.ReasonContainerCreating, t.causeMsg))
 	case first:
 		t.giveUp()
 	}
