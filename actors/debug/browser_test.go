@@ -2,6 +2,7 @@ package debug_test
 
 import (
 	"context"
+	"fmt"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"go.uber.org/goleak"
 	"k8s.io/utils/clock"
 
 	"github.com/wazlet/wazlet/actors/debug"
@@ -36,7 +38,6 @@ type tab struct {
 // browse serves the scene that set makes and opens the page in a window of the given size.
 func browse(t *testing.T, width, height int, set func(*scene)) (*tab, *scene) {
 	t.Helper()
-	browser := chromium(t)
 	recorder := debug.NewRecorder(nil)
 	s := newScene(clock.RealClock{}.Now(), recorder)
 	set(s)
@@ -47,28 +48,70 @@ func browse(t *testing.T, width, height int, set func(*scene)) (*tab, *scene) {
 	server := httptest.NewServer(h)
 	t.Cleanup(func() { recorder.Close(); server.Close() })
 
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(browser), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
-		chromedp.WindowSize(width, height),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
-		chromedp.Flag("no-first-run", true), chromedp.Flag("disable-background-networking", true),
-	)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := chromedp.NewContext(chrome(t))
 	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
+	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
 	t.Cleanup(cancel)
 	b := &tab{t: t, ctx: ctx, origin: server.URL, server: server}
 	if err := chromedp.Listen(ctx, b.listen); err != nil {
 		t.Fatal(err)
 	}
+	b.do(chromedp.EmulateViewport(int64(width), int64(height)))
 	call(b, network.Enable, network.EnableParams{})
 	call(b, log.Enable, cdp.Empty{})
 	call(b, runtime.Enable, cdp.Empty{})
 	b.do(chromedp.Navigate(server.URL + "/debug/"))
 	b.until(`document.getElementById("connection").dataset.state === "live" && document.querySelectorAll("#tree-canvas .row").length > 0`)
 	return b, s
+}
+
+// chrome returns a context of the one browser that all tests share; each has a tab of its own, and an origin.
+func chrome(t *testing.T) context.Context {
+	t.Helper()
+	path := chromium(t)
+	browser.once.Do(func() {
+		profile, err := os.MkdirTemp("", "wazlet-chromium-") //nolint:usetesting // outlives the test that starts the browser
+		if err != nil {
+			browser.err = err
+			return
+		}
+		ctx, stopProcess := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
+			chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(profile),
+			chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))...)
+		ctx, stopBrowser := chromedp.NewContext(ctx)
+		browser.ctx, browser.err = ctx, chromedp.Do(ctx) // starts it
+		browser.stop = func() {
+			stopBrowser()
+			stopProcess()
+			_ = os.RemoveAll(profile)
+		}
+	})
+	if browser.err != nil {
+		t.Fatalf("start %s: %v", path, browser.err)
+	}
+	return browser.ctx
+}
+
+var browser struct {
+	once sync.Once
+	ctx  context.Context
+	err  error
+	stop func()
+}
+
+// TestMain ends the browser before it looks for goroutines that were left behind.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if browser.stop != nil {
+		browser.stop()
+	}
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
 }
 
 // chromium finds the browser. In CI it must be there.

@@ -314,9 +314,24 @@ func TestPageReconnects(t *testing.T) {
 	s.tell(letterTo("pods/after"))
 	b.run(`document.getElementById("tab-letters").click()`)
 	b.until(`document.querySelector("#feed .entry").textContent.includes("pods/after")`)
-	if got := eval[string](b, `document.getElementById("f-letters").textContent`); got != "2" {
-		t.Errorf("%s dead letters", got)
-	}
+	b.until(`document.getElementById("f-letters").textContent === "2"`)
+}
+
+// TestPageOfANodeThatIsAway is what a user sees while the daemon is restarted.
+func TestPageOfANodeThatIsAway(t *testing.T) {
+	b, s := browse(t, 1440, 900, showcase)
+	s.recorder.Close() // ends the stream, and answers 503 from now on
+	b.until(`/^Reconnecting in \d+s$/.test(document.getElementById("connection").textContent.trim()) && document.body.classList.contains("stale")`)
+}
+
+func TestPageShowsTheNodesActor(t *testing.T) {
+	b, s := browse(t, 1440, 900, showcase)
+	s.change("node", func(i *actors.Info) {
+		i.LastFailure = &actors.FailureInfo{Time: noon, Reason: "assignment to entry in nil map", Message: "nodeactor.Apply", Stack: "goroutine 1 [running]"}
+	})
+	b.do(chromedp.Click(`#tree-canvas .row[data-kind=node] .label`))
+	b.until(`document.getElementById("drawer-title").textContent === "node" && document.querySelector("#drawer pre")?.textContent === "goroutine 1 [running]"`)
+	b.clean()
 }
 
 func TestPageShowsHazards(t *testing.T) {

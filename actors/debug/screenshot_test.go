@@ -16,7 +16,7 @@ func TestScreenshots(t *testing.T) {
 	if dir == "" {
 		t.Skip("WAZLET_SCREENSHOTS names no directory")
 	}
-	b, _ := browse(t, 1440, 1043, showcase)
+	b, _ := browse(t, 1440, 900, showcase)
 	shoot := func(name, scheme string) {
 		b.media(scheme)
 		b.until(`document.querySelectorAll("#feed .entry").length > 0`)

@@ -17,6 +17,8 @@ const table = new Table(store, (row) => drawer.openRow(row));
 let letters = 0;
 let scheduled = false;
 let ticked = 0;
+let listDue = 0;
+const listEvery = 200; // ms
 
 function schedule() {
   if (scheduled) return;
@@ -29,18 +31,26 @@ function draw() {
   const second = Math.floor(now() / 1000);
   const tick = second !== ticked;
   ticked = second;
-  if (store.dirty || (tick && store.sort.by !== "name")) {
-    store.dirty = false;
-    const list = store.list();
-    table.setList(list);
-    showShown(list);
-    showSummary();
-  }
+  if (store.asked || ((store.dirty || (tick && store.sort.by !== "name")) && performance.now() >= listDue)) makeList();
+  else if (store.dirty) setTimeout(schedule, listEvery);
   table.render(tick);
   store.touched.clear();
   feed.render();
   if (tick) feed.tick();
   if (tick || drawer.dirty) drawer.update();
+}
+
+// makeList filters and orders everything, which a storm of events must not ask for in each frame. The rows in view show
+// their new states without it.
+function makeList() {
+  store.dirty = false;
+  store.asked = false;
+  const begun = performance.now();
+  const list = store.list();
+  table.setList(list);
+  showShown(list);
+  showSummary();
+  listDue = performance.now() + Math.max(listEvery, 5 * (performance.now() - begun));
 }
 
 function showShown(list) {
@@ -136,7 +146,7 @@ setInterval(() => {
 
 $("filter").addEventListener("input", (e) => {
   store.filter = e.target.value.trim();
-  store.dirty = true;
+  store.asked = true;
   table.view.scrollTop = 0;
   schedule();
 });
@@ -158,7 +168,7 @@ for (const tile of document.querySelectorAll(".tile")) {
   tile.addEventListener("click", () => {
     store.only = store.only === tile.dataset.class ? "all" : tile.dataset.class;
     for (const t of document.querySelectorAll(".tile")) t.setAttribute("aria-pressed", String(t.dataset.class === store.only));
-    store.dirty = true;
+    store.asked = true;
     table.view.scrollTop = 0;
     schedule();
   });

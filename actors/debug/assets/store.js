@@ -14,7 +14,8 @@ export class Store {
   sort = { by: "name", down: false };
   counters = null;
   touched = new Set(); // ids of rows that changed since the last frame
-  dirty = true; // the list must be made anew
+  dirty = true; // the list is out of date
+  asked = true; // ... because of what the user did: it must be made anew at once
 
   // apply takes the data of an event "actors".
   apply(delta) {
@@ -30,17 +31,18 @@ export class Store {
 
   #put(data) {
     const old = this.rows.get(data.id);
-    const row = {
-      ...data,
+    // A row keeps its identity, because the list and the elements in view hold on to it.
+    const row = Object.assign(old || {}, data, {
       since: stamp(data.since),
       busy: data.handling ? stamp(data.handling.since) : 0,
       next: stamp(data.nextRestart),
       flash: old && old.state !== data.state ? now() : old?.flash || 0,
-    };
+    });
     row.text = `${row.name} ${row.id} ${row.state}`.toLowerCase();
     row.label = row.kind === "pod" && row.pod.name ? row.pod.name : row.name || row.id;
+    row.order = `${row.pod.namespace}/${row.pod.name}/${row.label}`;
     this.rows.set(row.id, row);
-    this.touched.add(row.id);
+    this.touched.add(row.id).add(row.parent);
     if (!this.children.has(row.parent)) this.children.set(row.parent, new Set());
     this.children.get(row.parent).add(row.id);
   }
@@ -62,7 +64,7 @@ export class Store {
     row.flash = now();
     row.text = `${row.name} ${row.id} ${row.state}`.toLowerCase();
     if (row.state === "Running") row.next = 0;
-    this.touched.add(row.id);
+    this.touched.add(row.id).add(row.parent);
     this.dirty = true;
   }
 
@@ -109,13 +111,13 @@ export class Store {
 
   toggle(id) {
     if (!this.closed.delete(id)) this.closed.add(id);
-    this.dirty = true;
+    this.asked = true;
   }
 
   setExpanded(on) {
     this.expanded = on;
     this.closed.clear();
-    this.dirty = true;
+    this.asked = true;
   }
 
   // list returns {row, level, children, open} for each row to show, parents before their children.
@@ -156,13 +158,13 @@ export class Store {
       case "restarts": return modules.reduce((n, m) => n + m.restarts, 0);
       case "next": return Math.min(...all.map((r) => (r.next > now() ? r.next : Infinity)));
       case "failure": return -Math.max(...all.map((r) => stamp(r.lastFailure?.time)));
-      default: return `${pod.pod.namespace}/${pod.label}`;
+      default: return pod.order;
     }
   }
 }
 
 const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
-const byName = (a, b) => compare(`${a.pod.namespace}/${a.pod.name}/${a.label}`, `${b.pod.namespace}/${b.pod.name}/${b.label}`);
+const byName = (a, b) => compare(a.order, b.order);
 
 // matcher understands words and ns:, state:, name: before a word; all of them must match.
 function matcher(text) {

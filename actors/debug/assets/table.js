@@ -60,7 +60,7 @@ export class Table {
     const largest = ["state", "mailbox", "busy", "restarts"].includes(by);
     sort.down = sort.by === by ? !sort.down : largest;
     sort.by = by;
-    this.store.dirty = true;
+    this.store.asked = true;
     this.#showOrder();
     this.view.scrollTop = 0;
     this.onChange?.();
