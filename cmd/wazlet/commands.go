@@ -13,7 +13,7 @@ import (
 
 // commands are all commands but those that cobra adds.
 func commands(env []string) []*cobra.Command {
-	cmds := []*cobra.Command{daemon.Command(version), try.Command(), newConfig(), newVersion()}
+	cmds := []*cobra.Command{daemon.Command(theseVersions().Version), try.Command(), newConfig(), newVersion()}
 	return append(cmds, client.Commands(lookup(env))...)
 }
 

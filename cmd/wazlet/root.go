@@ -49,6 +49,7 @@ func newRoot(env []string) *cobra.Command {
 		Args:    noSuchCommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 
+		DisableFlagsInUseLine:      true,
 		SilenceErrors:              true,
 		SilenceUsage:               true,
 		SuggestionsMinimumDistance: 2,
@@ -66,10 +67,18 @@ func newRoot(env []string) *cobra.Command {
 	}
 	root.SetHelpCommandGroupID(groupOther)
 	root.SetCompletionCommandGroupID(groupOther)
+	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w\nSee '%s --help'", err, cmd.CommandPath())
 	})
 	return root
+}
+
+// usageTemplate says in one line how a command is called. Cobra's own has two for a command that both runs, if only to
+// refuse what it does not know, and has commands below it.
+func usageTemplate(cobras string) string {
+	return strings.Replace(cobras, "{{if .Runnable}}\n  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}\n  {{.CommandPath}} [command]{{end}}",
+		"\n  {{if .Runnable}}{{.UseLine}}{{else}}{{.CommandPath}} COMMAND{{end}}", 1)
 }
 
 // noSuchCommand refuses what is not a command and says what may have been meant.

@@ -46,6 +46,7 @@ func newGet(getenv func(string) string) *cobra.Command {
 		Example: `  wazlet get pods
   wazlet get pods hello -o yaml
   wazlet get actors -w`,
+		DisableFlagsInUseLine: true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return errors.New("get what? one of pods, actors")

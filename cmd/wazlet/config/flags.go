@@ -34,8 +34,8 @@ func BindFlags(fs *pflag.FlagSet) *Flags {
 	fs.IntVar(&v.MaxPods, "max-pods", 0, "at most `N` Pods on this node")
 	fs.Var(&f.debugAddress, "debug-address", "where the debug endpoint listens")
 	fs.Var(&f.kubeletAddress, "kubelet-address", "where the kubelet's API listens")
-	fs.StringVar(&f.logLevel, "log-level", "", "debug, info, warn or error")
-	fs.StringVar(&f.logFormat, "log-format", "", "json or text")
+	fs.StringVar(&f.logLevel, "log-level", "", "`LEVEL`: debug, info, warn or error")
+	fs.StringVar(&f.logFormat, "log-format", "", "`FORMAT`: json or text")
 	return f
 }
 
