@@ -50,12 +50,11 @@ func removeAll(cfg Config, bundles Bundles, pod *corev1.Pod) error {
 }
 
 func removeLogs(cfg Config, pod *corev1.Pod) error {
-	dir := podLogsDir(cfg, pod)
 	// The name is made of what a manifest says. It must not reach beyond the directory of logs.
-	if name := filepath.Base(dir); cfg.PodLogsDir == "" || filepath.Dir(dir) != filepath.Clean(cfg.PodLogsDir) || !strings.Contains(name, "_") {
-		return fmt.Errorf("remove logs: %q is no directory of a Pod", dir)
+	if cfg.PodLogsDir == "" || strings.ContainsRune(pod.Namespace+pod.Name+string(pod.UID), filepath.Separator) {
+		return fmt.Errorf("remove logs: %q is no directory of a Pod", podLogsDir(cfg, pod))
 	}
-	if err := os.RemoveAll(dir); err != nil {
+	if err := os.RemoveAll(podLogsDir(cfg, pod)); err != nil {
 		return fmt.Errorf("remove logs: %w", err)
 	}
 	return nil

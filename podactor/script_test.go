@@ -225,6 +225,7 @@ func (s *script) feed(e event) {
 				return p.timer.Kind == f.Timer.Kind && p.timer.Container == f.Timer.Container
 			})
 			s.timers = append(s.timers, pending{s.now.Add(f.Delay), f.Timer})
+		case run, kill, release, observe, cleanup, end: // the script answers these
 		}
 	}
 	for _, a := range answers {

@@ -2,6 +2,7 @@ package podactor
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -358,7 +359,7 @@ func (w *world) carryOut(f effect) {
 			}
 		}
 		if w.rng.IntN(4) == 0 {
-			w.queue = append(w.queue, cleaned{fmt.Errorf("busy")})
+			w.queue = append(w.queue, cleaned{errors.New("busy")})
 		} else {
 			w.queue = append(w.queue, cleaned{})
 		}
@@ -381,7 +382,7 @@ func (w *world) preparation(prepare) event {
 
 func (w *world) resolution(f resolve) event {
 	if !f.Adopt && w.rng.IntN(12) == 0 {
-		return resolved{Container: f.Container, Gen: f.Gen, Err: fmt.Errorf("no")}
+		return resolved{Container: f.Container, Gen: f.Gen, Err: errors.New("no")}
 	}
 	return resolved{Container: f.Container, Gen: f.Gen, Spec: moduleactor.Spec{Container: f.Container}}
 }

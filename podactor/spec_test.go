@@ -1,0 +1,190 @@
+package podactor
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/wazlet/wazlet/moduleactor"
+	"github.com/wazlet/wazlet/moduleactor/image"
+	"github.com/wazlet/wazlet/podactor/volume"
+)
+
+func TestExpand(t *testing.T) {
+	vars := map[string]string{"A": "a", "EMPTY": "", "REF": "$(A)"}
+	lookup := func(name string) (string, bool) { v, ok := vars[name]; return v, ok }
+	for in, want := range map[string]string{
+		"":             "",
+		"plain":        "plain",
+		"$(A)":         "a",
+		"x$(A)y$(A)z":  "xayaz",
+		"$(EMPTY)":     "",
+		"$(NONE)":      "$(NONE)",
+		"$(REF)":       "$(A)", // once only
+		"$$(A)":        "$(A)",
+		"$$$(A)":       "$a",
+		"$$$$(A)":      "$$(A)",
+		"$A":           "$A",
+		"${A}":         "${A}",
+		"$":            "$",
+		"a$":           "a$",
+		"$$":           "$",
+		"$(A":          "$(A",
+		"$(A$(A)":      "$(A$(A)",
+		"$()":          "$()",
+		"$(A))":        "a)",
+		"100% $ (A) ä": "100% $ (A) ä",
+	} {
+		if got := expand(in, lookup); got != want {
+			t.Errorf("expand(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func FuzzExpand(f *testing.F) {
+	for _, s := range []string{"$(A)", "$$(A)", "$(A", "$", "a$(B)c$$"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if got := expand(s, func(string) (string, bool) { return "", false }); len(got) > len(s) {
+			t.Errorf("expand(%q) = %q: longer although nothing is known", s, got)
+		}
+		if !strings.Contains(s, "$") && expand(s, func(string) (string, bool) { return "x", true }) != s {
+			t.Errorf("%q has nothing to expand", s)
+		}
+	})
+}
+
+func TestPullPolicy(t *testing.T) {
+	for ref, want := range map[string]image.PullPolicy{
+		"hello": image.Always, "hello:latest": image.Always, "hello:1": image.IfNotPresent,
+		"reg:5000/hello": image.Always, "reg:5000/hello:2": image.IfNotPresent,
+		"hello@sha256:abc": image.IfNotPresent, "hello:latest@sha256:abc": image.IfNotPresent,
+	} {
+		if got := pullPolicy(&corev1.Container{Image: ref}); got != want {
+			t.Errorf("%s: %s, want %s", ref, got, want)
+		}
+	}
+	if got := pullPolicy(&corev1.Container{Image: "hello", ImagePullPolicy: corev1.PullNever}); got != image.Never {
+		t.Errorf("the container's own policy: %s", got)
+	}
+}
+
+func TestResolveSpec(t *testing.T) {
+	cfg := Config{RootDir: t.TempDir(), PodLogsDir: "/var/log/pods", NodeName: "edge-1", HostIP: "10.0.0.1"}
+	pod := onePod("c")
+	pod.Labels = map[string]string{"app": "web"}
+	pod.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+	yes := true
+	field := func(path string) *corev1.EnvVarSource {
+		return &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}
+	}
+	pod.Spec.Containers[0] = corev1.Container{
+		Name: "c", Image: "reg/img:1", WorkingDir: "/w",
+		Command: []string{"run", "$(GREETING)"}, Args: []string{"$(NODE)", "$$(NODE)", "$(LATER)"},
+		Env: []corev1.EnvVar{
+			{Name: "NODE", ValueFrom: field("spec.nodeName")},
+			{Name: "GREETING", Value: "hi $(NODE) $(LATER)"},
+			{Name: "LATER", Value: "l"},
+			{Name: "APP", ValueFrom: field("metadata.labels['app']")},
+			{Name: "IP", ValueFrom: field("status.hostIP")},
+			{Name: "LATER", Value: "l2"},
+		},
+		Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{
+			corev1.ResourceCPU: resource.MustParse("250m"), corev1.ResourceMemory: resource.MustParse("64Mi"),
+		}},
+		VolumeMounts:    []corev1.VolumeMount{{Name: "v", MountPath: "/data", SubPathExpr: "$(APP)"}},
+		SecurityContext: &corev1.SecurityContext{ReadOnlyRootFilesystem: &yes},
+	}
+	if err := volume.Setup(cfg.RootDir, pod); err != nil {
+		t.Fatal(err)
+	}
+	got, err := resolveSpec(context.Background(), cfg, pod, "c", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Mounts) != 1 || !strings.HasSuffix(got.Mounts[0].Host, "/.volumes/v/web") || got.Mounts[0].Guest != "/data" {
+		t.Errorf("mounts %+v", got.Mounts)
+	}
+	got.Mounts = nil
+	want := moduleactor.Spec{
+		Pod: refOf(pod), Container: "c", FieldPath: "spec.containers{c}", Image: "reg/img:1", PullPolicy: image.IfNotPresent,
+		Command: []string{"run", "hi edge-1 $(LATER)"}, Args: []string{"edge-1", "$(NODE)", "l2"},
+		Env:        []string{"NODE=edge-1", "GREETING=hi edge-1 $(LATER)", "LATER=l2", "APP=web", "IP=10.0.0.1"},
+		WorkingDir: "/w", RootReadOnly: true, MemoryBytes: 64 << 20, CPUMillicores: 250,
+		LogDir:                   "/var/log/pods/ns_p_uid-1/c",
+		TerminationMessagePath:   "/dev/termination-log",
+		TerminationMessagePolicy: "File",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("spec (-want +got):\n%s", d)
+	}
+	adopted, err := resolveSpec(context.Background(), Config{}, pod, "c", true)
+	if err != nil || adopted.Mounts != nil {
+		t.Errorf("adopting looks at volumes: %+v, %v", adopted.Mounts, err)
+	}
+}
+
+func TestResolveSpecRefuses(t *testing.T) {
+	env := func(v corev1.EnvVar) func(*corev1.Container) {
+		return func(c *corev1.Container) { c.Env = []corev1.EnvVar{v} }
+	}
+	for name, c := range map[string]struct {
+		change func(*corev1.Container)
+		want   string
+	}{
+		"secret": {
+			env(corev1.EnvVar{Name: "X", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{}}}),
+			"env[0].valueFrom.secretKeyRef: not supported by a node without a cluster; use a value",
+		},
+		"unknown field": {
+			env(corev1.EnvVar{Name: "X", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "spec.x"}}}),
+			`env[0].valueFrom.fieldRef.fieldPath: want metadata.name,`,
+		},
+		"no source": {env(corev1.EnvVar{Name: "X", ValueFrom: &corev1.EnvVarSource{}}), "env[0].valueFrom.(empty)"},
+		"envFrom": {
+			func(c *corev1.Container) {
+				c.EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{}}}
+			},
+			"envFrom[0].configMapRef: not supported by a node without a cluster; use env with a value",
+		},
+		"mount": {
+			func(c *corev1.Container) {
+				c.VolumeMounts = []corev1.VolumeMount{{Name: "none", MountPath: "/x"}}
+			},
+			`volumeMounts[0]: name: the Pod has no volume "none"`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := onePod("c")
+			c.change(&pod.Spec.Containers[0])
+			_, err := resolveSpec(context.Background(), Config{RootDir: t.TempDir()}, pod, "c", false)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+		})
+	}
+	if _, err := resolveSpec(context.Background(), Config{}, onePod("c"), "d", false); err == nil {
+		t.Error("a container that does not exist has a spec")
+	}
+}
+
+func TestRemoveLogsStaysInItsDirectory(t *testing.T) {
+	for name, change := range map[string]func(*corev1.Pod, *Config){
+		"name with a slash": func(p *corev1.Pod, _ *Config) { p.Name = "../../x" },
+		"namespace":         func(p *corev1.Pod, _ *Config) { p.Namespace = "../x" },
+		"no directory":      func(_ *corev1.Pod, c *Config) { c.PodLogsDir = "" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod, cfg := onePod("c"), Config{PodLogsDir: t.TempDir()}
+			change(pod, &cfg)
+			if err := removeLogs(cfg, pod); err == nil {
+				t.Errorf("%s is taken for a Pod's directory", podLogsDir(cfg, pod))
+			}
+		})
+	}
+}
