@@ -8,12 +8,14 @@ import (
 
 	"github.com/wazlet/wazlet/cmd/wazlet/client"
 	"github.com/wazlet/wazlet/cmd/wazlet/daemon"
+	"github.com/wazlet/wazlet/cmd/wazlet/registry"
 	"github.com/wazlet/wazlet/cmd/wazlet/try"
 )
 
 // commands are all commands but those that cobra adds.
 func commands(env []string) []*cobra.Command {
 	cmds := []*cobra.Command{daemon.Command(theseVersions().Version), try.Command(), newConfig(), newVersion()}
+	cmds = append(cmds, registry.Commands()...)
 	return append(cmds, client.Commands(lookup(env))...)
 }
 
