@@ -182,7 +182,7 @@ func TestPageDrawer(t *testing.T) {
 		t.Errorf("lanes %s", got)
 	}
 	text := `document.getElementById("drawer").textContent`
-	for _, want := range []string{"shop/payment-84cd1", "registry.example.com/mesh/proxy:0.9.0", "wasm error: unreachable", "restart in", "127.88.0.14"} {
+	for _, want := range []string{"shop/payment-84cd1", "registry.example.com/mesh/proxy:0.9.0", "wasm error: unreachable", "payment.checkout.validate_card(i32,i32) i32", "podactor.Apply", "restart in", "127.88.0.14"} {
 		b.until(text + `.includes(` + fmt.Sprintf("%q", want) + `)`)
 	}
 	b.until(`document.querySelector("#drawer details pre")?.textContent.includes("main.<script>()")`)
@@ -341,5 +341,20 @@ func TestPageShowsHazards(t *testing.T) {
 	s.counters.LeakedWorkers = 2
 	s.mu.Unlock()
 	b.until(`!document.getElementById("guard").hidden && document.getElementById("guard").textContent === "LeakedWorkers 2"`)
+	b.clean()
+}
+
+// TestPageInNarrowWindows leaves columns out rather than squeezing or hiding what remains.
+func TestPageInNarrowWindows(t *testing.T) {
+	b, _ := browse(t, 1440, 900, showcase)
+	visible := `[...document.querySelectorAll("#tree-head .cell")].filter((c) => c.checkVisibility()).length`
+	for _, tc := range []struct {
+		width   int64
+		columns int
+	}{{1440, 8}, {1280, 7}, {720, 5}} {
+		b.do(chromedp.EmulateViewport(tc.width, 800))
+		b.until(fmt.Sprintf(`%s === %d`, visible, tc.columns))
+		b.until(`document.documentElement.scrollWidth <= innerWidth && [...document.querySelectorAll("#tree-head .sort")].every((s) => !s.checkVisibility() || s.offsetWidth <= s.parentElement.clientWidth)`)
+	}
 	b.clean()
 }

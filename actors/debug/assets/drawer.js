@@ -167,7 +167,7 @@ export class Drawer {
     const list = failed.map((r) => {
       const f = r.lastFailure;
       const box = el("div", "failure", el("div", "line", el("b", "", r.label), el("span", "reason bad", f.reason), el("time", "at", clockTime(stamp(f.time)))));
-      if (f.message) box.append(el("p", "", shortType(f.message)));
+      if (f.message) box.append(el("p", "", f.message));
       if (f.stack) {
         const d = el("details", "", el("summary", "", "Stack"), el("pre", "", f.stack));
         d.dataset.id = r.id;

@@ -52,19 +52,17 @@ export const shortType = (text) => text.replace(/^\*/, "").replace(/^.*\//, "");
 
 const tones = {
   Running: "run",
-  Idle: "start", Created: "start", Admitting: "start", Pulling: "start", Preparing: "start", Starting: "start", Initializing: "start",
+  Idle: "start", Created: "start", Admitting: "start", Pulling: "start", Preparing: "start", Starting: "start", Initializing: "start", Syncing: "start",
   BackOff: "backoff", PullBackOff: "backoff",
-  Terminating: "stop",
+  Terminating: "stop", Draining: "stop",
   Rejected: "failed", Failed: "failed",
   Exited: "done", Finished: "done", Ended: "done", Stopped: "done",
 };
 
-const good = (why) => /completed|exit(ed)?( with)?( code)? 0\b/i.test(why);
-
-// tone is the color family of a state; why, where known, tells a good ending from a bad one.
-export function tone(state, why = "Completed") {
-  const t = tones[state] || "start";
-  return t === "done" && !good(why) && /error|oom|crash|kill|trap|unknown|[1-9]/i.test(why) ? "failed" : t;
+// tone is the color family of a state. Of an actor that has exited, why tells a good ending from a bad one.
+export function tone(state, why = "") {
+  if (state === "Exited" && why && !why.startsWith("Completed")) return "failed";
+  return tones[state] || "start";
 }
 
 // el makes an element: el("span", "pill", "text"), el("div", "box", child, child).

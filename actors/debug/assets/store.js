@@ -76,7 +76,7 @@ export class Store {
   classOf(row) {
     if (row.kind === "pod") return this.#podClass(row);
     if (row.next > now() && row.state !== "Running") return "backoff";
-    const t = tone(row.state, row.lastFailure ? row.lastFailure.reason : undefined);
+    const t = tone(row.state, row.lastFailure?.reason);
     return t === "start" || t === "stop" ? "change" : t;
   }
 

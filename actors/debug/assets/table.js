@@ -10,7 +10,7 @@ const columns = [
   { by: "name", label: "Name" },
   { by: "state", label: "State" },
   { by: "since", label: "For", title: "How long it has been in this state" },
-  { by: "restarts", label: "Restarts", number: true },
+  { by: "restarts", label: "Restarts", title: "How often it was started again, retries of a pull included", number: true },
   { by: "next", label: "Next restart" },
   { by: "mailbox", label: "Mailbox", title: "Messages waiting now / at most ever", number: true },
   { by: "busy", label: "Handling", title: "The message it is busy with, and for how long" },
