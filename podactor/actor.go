@@ -171,7 +171,7 @@ func (a *podActor) halt() {
 		w.Cancel()
 	}
 	for _, w := range a.workers {
-		w.Stop(a.cfg.Supervision.Stop.KillWait.Duration)
+		w.Stop(a.ledger.state.Supervision.Stop.KillWait.Duration)
 	}
 }
 
