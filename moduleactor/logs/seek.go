@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"bytes"
 	"errors"
 	"io"
 )
@@ -11,56 +12,66 @@ const blockBytes = 64 << 10
 // split line count as one line, and so does a last line that is not finished. Entries that cannot be parsed count as
 // none. Where lines of two streams are interwoven, the first line may lack its begin.
 func tailStart(r io.ReaderAt, size int64, n int64, want Stream) (int64, error) {
-	if n <= 0 {
-		return size, nil
-	}
-	var (
-		lines int64
-		open  [3]bool // by stream: inside a line, seen from its end
-		start = size
-		buf   = make([]byte, 0, blockBytes+maxHeader)
-	)
-	end := size // of what is not in buf yet; buf begins there
-	for end > 0 {
+	t := tailScan{left: n, want: want, start: size}
+	buf := make([]byte, 0, blockBytes+maxHeader)
+	for end := size; end > 0 && n > 0; {
 		k := min(end, blockBytes)
 		keep := min(len(buf), maxHeader) // an entry's header may reach into the block after it
 		buf = buf[:int(k)+keep]
 		copy(buf[k:], buf[:keep])
-		if err := readFull(r, buf[:k], end-k); err != nil {
+		end -= k
+		if err := readFull(r, buf[:k], end); err != nil {
 			return 0, err
 		}
-		end -= k
-		for i := int(k); i >= 0; i-- {
-			if !isStart(buf, i, end, int(k), size) {
-				continue
-			}
-			h, err := parseHeader(buf[i:])
-			if err != nil || want != 0 && h.stream != want {
-				continue
-			}
-			if !h.partial || !open[h.stream] {
-				lines++
-			}
-			open[h.stream] = true
-			if lines > n {
-				return start, nil
-			}
-			start = end + int64(i)
+		if t.block(buf, int(k), end, size) {
+			break
 		}
 	}
-	return start, nil
+	return t.start, nil
 }
 
-// isStart says that an entry begins at buf[i]. The first byte of the block after belongs to that block's own turn unless
-// the newline before it is in this block.
-func isStart(buf []byte, i int, end int64, k int, size int64) bool {
-	if end+int64(i) >= size {
+// tailScan meets the entries of a file from the last to the first.
+type tailScan struct {
+	want  Stream
+	left  int64   // lines to go
+	open  [3]bool // by stream: a line that ends further on began to be seen
+	start int64   // of the earliest entry that is wanted
+}
+
+// block looks at the entries that begin in buf[:k], or right after it, if that is where the newline before them is. buf
+// begins at offset at of a file of so many bytes. It returns true when all lines are found.
+func (t *tailScan) block(buf []byte, k int, at, size int64) bool {
+	for end := k; ; {
+		newline := bytes.LastIndexByte(buf[:end], '\n')
+		if newline < 0 && at > 0 {
+			return false // the begin of this entry is in the block before
+		}
+		begin := newline + 1
+		if at+int64(begin) < size && t.entry(buf[begin:], at+int64(begin)) {
+			return true
+		}
+		if newline < 0 {
+			return false
+		}
+		end = newline
+	}
+}
+
+// entry counts the entry at an offset. It returns true when that belongs to a line too many.
+func (t *tailScan) entry(b []byte, at int64) bool {
+	h, err := parseHeader(b)
+	if err != nil || t.want != 0 && h.stream != t.want {
 		return false
 	}
-	if i == 0 {
-		return end == 0
+	if !h.partial || !t.open[h.stream] {
+		t.left--
 	}
-	return i <= k && buf[i-1] == '\n'
+	t.open[h.stream] = true
+	if t.left < 0 {
+		return true
+	}
+	t.start = at
+	return false
 }
 
 func readFull(r io.ReaderAt, b []byte, at int64) error {
