@@ -47,6 +47,9 @@ func (s *Store) Collect(ctx context.Context, inUse func(digest string) bool, hig
 	if total == 0 || (total-min(free, total))*100 < total*uint64(high) { //nolint:gosec // 0..100
 		return Collected{}, nil
 	}
+	if err := s.disk.sweepIngest(now, 0); err != nil { // a download that could be resumed is a luxury now
+		return Collected{}, fmt.Errorf("collect images: %w", err)
+	}
 	want := int64(total*uint64(100-low)/100) - int64(free) //nolint:gosec // 0..100
 	victims, err := s.victims(inUse, now)
 	if err != nil {
@@ -209,7 +212,7 @@ func (d disk) sweep(now time.Time) error {
 	if err := d.sweepOrphans(now); err != nil {
 		return err
 	}
-	if err := d.sweepIngest(now); err != nil {
+	if err := d.sweepIngest(now, partialAge); err != nil {
 		return err
 	}
 	_, err := d.emptyTrash()
@@ -246,8 +249,8 @@ func (d disk) sweepOrphans(now time.Time) error {
 	return nil
 }
 
-// sweepIngest deletes abandoned temporary files.
-func (d disk) sweepIngest(now time.Time) error {
+// sweepIngest deletes abandoned temporary files, downloads among them only when they are as old as resumable says.
+func (d disk) sweepIngest(now time.Time, resumable time.Duration) error {
 	names, err := os.ReadDir(d.ingest())
 	if err != nil {
 		return err
@@ -258,7 +261,7 @@ func (d disk) sweepIngest(now time.Time) error {
 		}
 		age := tempAge
 		if strings.HasSuffix(n.Name(), ".part") {
-			age = partialAge
+			age = resumable
 		}
 		path := filepath.Join(d.ingest(), n.Name())
 		if !older(path, now, age) || !d.abandoned(path) {

@@ -71,6 +71,13 @@ func TestFormats(t *testing.T) {
 			},
 			format: FormatImage, module: "app.wasm", rootfs: []string{"app.wasm", "data", "data/x.txt"}, argv: []string{"/app.wasm", "serve", "-v"},
 		},
+		"F5 zstd layer": {
+			image: fixture{
+				configType: string(types.OCIConfigJSON), config: entrypointConfig,
+				layers: []layerOf{{string(types.OCILayerZStd), zstdOf(t, app), nil}},
+			},
+			format: FormatImage, module: "app.wasm", rootfs: []string{"app.wasm", "data", "data/x.txt"}, argv: []string{"/app.wasm", "serve", "-v"},
+		},
 		"F7 solo": {
 			image: fixture{
 				configType: "application/vnd.module.wasm.config.v1+json", config: `{"type":"x"}`,

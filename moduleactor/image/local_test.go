@@ -204,10 +204,17 @@ func TestCollect(t *testing.T) {
 	if err != nil || len(c.Images) != 1 || c.Images[0] != refs["older"] || c.Bytes < size {
 		t.Errorf("at high: %+v, %v; want %s", c, err, refs["older"])
 	}
+	part := filepath.Join(s.disk.ingest(), strings.Repeat("0", 64)+".part")
+	if err := os.WriteFile(part, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	free = 0
 	c, err = s.Collect(t.Context(), inUse, 85, 80)
 	if err == nil || !strings.Contains(err.Error(), "eligible to free") || len(c.Images) != 1 || c.Images[0] != refs["oldest"] {
 		t.Errorf("full: %+v, %v; want %s and that it is not enough", c, err, refs["oldest"])
+	}
+	if exists(part) {
+		t.Error("an abandoned download outlived a full disk")
 	}
 	for _, ref := range []string{refs["used"], refs["recent"], "imported:v1"} {
 		mustEnsure(t, s, ref, Never)
@@ -356,5 +363,27 @@ func TestKilled(t *testing.T) {
 				t.Errorf("%s: module has digest %s (%v), want %s", e.Ref, got, err, img.Digest)
 			}
 		}
+	}
+}
+
+func TestStatfs(t *testing.T) {
+	total, free, err := statfs(t.TempDir())
+	if err != nil || total == 0 || free > total {
+		t.Errorf("total %d, free %d, %v", total, free, err)
+	}
+	if _, _, err := statfs("/nonexistent"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no such directory: %v", err)
+	}
+}
+
+// TestForeignIndex: entries of other tools are not ours to list, and not taken for images.
+func TestForeignIndex(t *testing.T) {
+	s := openStore(t)
+	index := `{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"` + digestOf(nil) + `","size":1}]}`
+	if err := os.WriteFile(s.disk.index(), []byte(index), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := s.List(); err != nil || len(list) != 0 {
+		t.Errorf("list %v, %v", list, err)
 	}
 }

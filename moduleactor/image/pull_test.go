@@ -289,6 +289,29 @@ func TestFlights(t *testing.T) {
 			t.Errorf("%d flights began, %d ended", begun.Load(), ended.Load())
 		}
 
+		// Who comes while a canceled flight is still ending waits for its end and then starts a new one.
+		hurried, cancel := context.WithCancel(t.Context())
+		slow := func(ctx context.Context) (int, error) {
+			<-ctx.Done()
+			time.Sleep(time.Second) //nolint:forbidigo // in a synctest bubble: no time passes
+			return 0, ctx.Err()
+		}
+		go func() { _, err := g.do(hurried, "d", slow); got <- err }()
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		if v, err := g.do(t.Context(), "d", work); v != 7 || err != nil {
+			t.Errorf("after a canceled flight: %d, %v", v, err)
+		}
+		if err := <-got; !errors.Is(err, context.Canceled) {
+			t.Errorf("hurried caller got %v", err)
+		}
+		tooHurried, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := g.do(tooHurried, "d", work); !errors.Is(err, context.Canceled) {
+			t.Errorf("canceled caller got %v", err)
+		}
+
 		_, err := g.do(t.Context(), "c", func(context.Context) (int, error) { panic("boom") })
 		if err == nil || !strings.Contains(err.Error(), "crash: boom") {
 			t.Errorf("a panic became %v", err)
