@@ -28,7 +28,7 @@ func newProps(
 			sys: sys, cfg: cfg, deps: deps, handle: h,
 			machine: newMachine(cfg.MaxPods, cfg.Supervision),
 			pods:    map[string]child{}, failures: map[string]failed{}, wakes: map[string]func(){},
-			workers: map[uint64]*actors.Worker{}, limits: limits,
+			workers: map[uint64]*actors.Worker{}, closed: map[chan<- struct{}]struct{}{}, limits: limits,
 		}
 	})
 }
@@ -46,7 +46,8 @@ type root struct {
 	failures map[string]failed
 	wakes    map[string]func() // cancels of pending timers, by UID
 	workers  map[uint64]*actors.Worker
-	started  uint64                  // workers so far
+	started  uint64 // workers so far
+	closed   map[chan<- struct{}]struct{}
 	limits   *actors.NodeSupervision // of the node's own supervision, which runs on this actor's goroutine
 }
 

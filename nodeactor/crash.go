@@ -65,6 +65,9 @@ func (t *turn) onFailed(ev failed) {
 	}
 	t.move(p, stageBackOff)
 	v := actors.Decide(actors.Permanent, sup.Backoff.Backoff(), actors.Exit{NotStarted: true}, p.history, t.now)
+	if p.ending { // the delay is there to spare the node, not to keep a Pod that must go
+		v.Delay = 0
+	}
 	p.history, p.dueAt = v.History, t.now.Add(v.Delay)
 	t.decided(p, actors.DirectiveRestart, v.Delay)
 	t.do(wake{due: due{uid: p.uid, gen: t.await(p)}, after: v.Delay, restart: true})
@@ -123,7 +126,7 @@ func (t *turn) revive(p *pod) {
 	t.move(p, stageLive)
 	if p.absent {
 		p.absent = false
-		t.do(spawn{uid: p.uid, start: podactor.Start{Pod: p.wanted.DeepCopy()}})
+		t.do(spawn{uid: p.uid, start: p.start})
 	} else {
 		t.do(restart{p.uid})
 	}
@@ -151,7 +154,11 @@ func (t *turn) clear(p *pod) {
 	t.do(e)
 }
 
+// verdict is how a given-up Pod ends. One that had come to its end before keeps it.
 func (p *pod) verdict() podactor.Outcome {
+	if s := &p.status; s.Phase == corev1.PodSucceeded || s.Phase == corev1.PodFailed {
+		return podactor.Outcome{Phase: s.Phase, Reason: actors.Reason(s.Reason), Message: s.Message}
+	}
 	return podactor.Outcome{Phase: corev1.PodFailed, Reason: actors.ReasonAgentError, Message: "Pod actor " + p.text}
 }
 
@@ -182,7 +189,7 @@ func (t *turn) fail(p *pod) {
 	p.status = failedStatus(p.status, p.verdict(), t.now)
 	t.do(publish{p.wanted, p.status})
 	t.do(observe{actors.Notice{
-		Time: t.now, Pod: refOf(p.wanted), Warning: true, Reason: actors.ReasonAgentError, Message: p.status.Message,
+		Time: t.now, Pod: refOf(p.wanted), Warning: true, Reason: actors.ReasonAgentError, Message: "Pod actor " + p.text,
 	}})
 	if p.ending {
 		t.move(p, stageClearing)
@@ -194,9 +201,14 @@ func (t *turn) fail(p *pod) {
 
 // onResumed takes everything in hand again after a crash of the node actor, whose last message was lost.
 func (t *turn) onResumed(ev resumed) {
-	if t.state == stateStarting {
+	switch t.state {
+	case stateStarting:
 		t.do(load{})
 		return
+	case stateStopped:
+		t.announceDrained()
+		return
+	case stateSyncing, stateRunning, stateDraining:
 	}
 	t.each(func(p *pod) {
 		present := ev.present[p.uid]
@@ -228,7 +240,7 @@ func (t *turn) onResumed(ev resumed) {
 
 func (t *turn) resumeLive(p *pod, present bool) {
 	if !present {
-		t.do(spawn{uid: p.uid, start: podactor.Start{Pod: p.wanted.DeepCopy()}})
+		t.do(spawn{uid: p.uid, start: p.start})
 	}
 	t.brief(p)
 }

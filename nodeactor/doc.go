@@ -2,13 +2,13 @@
 //
 //	          recovered          first Resync
 //	Starting -----------> Syncing -----------> Running
-//	   |                     |                    |
-//	   |                     | Drain              | Drain
-//	   |                     v                    v
-//	   '-----------------> Draining <-------------'
-//	         (queued)         | nothing is left
-//	                          v
-//	                       Stopped
+//	                         |                    |
+//	                         | Drain              | Drain
+//	                         v                    v
+//	                      Draining <--------------'
+//	                         | nothing is left
+//	                         v
+//	                      Stopped
 //
 // Starting reads what an earlier daemon left below the root directory; commands that arrive meanwhile wait. In Syncing
 // the recovered Pods live on, wanted or not: nothing is ended for being absent from a list that nobody has sent yet.

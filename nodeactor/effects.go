@@ -38,7 +38,10 @@ func (a *root) carryOut(ctx actor.Context, e effect) {
 	case sweep:
 		a.sweep(ctx, e)
 	case drained:
-		close(e.done)
+		if _, closed := a.closed[e.done]; !closed {
+			a.closed[e.done] = struct{}{}
+			close(e.done)
+		}
 	case publish, forgotten, moved, observe, fatal:
 		a.report(ctx, e)
 	}

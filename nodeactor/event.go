@@ -127,7 +127,7 @@ type moved struct {
 // observe is any other event for the Observer. The shell adds the path to a Decision.
 type observe struct{ event actors.Event }
 
-// drained closes the channel of a Drain.
+// drained closes the channel of a Drain, once.
 type drained struct{ done chan<- struct{} }
 
 // fatal ends the process.

@@ -23,8 +23,9 @@ func (t *turn) onApply(ev Apply) {
 			Message: "Pod was not taken: the node is being drained",
 		}})
 	case p == nil:
-		t.orphans = slices.DeleteFunc(slices.Clone(t.orphans), func(o string) bool { return o == uid })
-		t.admit(t.add(uid, ev.Pod))
+		p = t.add(uid, ev.Pod)
+		p.here = t.claimOrphan(uid)
+		t.admit(p)
 	default:
 		t.update(p, ev.Pod)
 	}
@@ -57,13 +58,12 @@ func (t *turn) admit(p *pod) {
 		return
 	}
 	t.move(p, stageLive)
-	start := podactor.Start{Pod: p.wanted.DeepCopy()}
-	if used := t.active(p); t.maxPods > 0 && used >= t.maxPods {
-		p.rejected = true
-		start.Reject = &podactor.Rejection{Reason: actors.ReasonOutOfPods, Message: fmt.Sprintf(
+	p.start = podactor.Start{Pod: p.wanted.DeepCopy()}
+	if used := t.active(p); t.maxPods > 0 && used >= t.maxPods && !p.here {
+		p.start.Reject = &podactor.Rejection{Reason: actors.ReasonOutOfPods, Message: fmt.Sprintf(
 			"Node didn't have enough resource: pods, requested: 1, used: %d, capacity: %d", used, t.maxPods)}
 	}
-	t.spawn(p, start)
+	t.spawn(p)
 }
 
 // nameTaken tells whether a Pod with the same namespace and name and another UID is not gone yet: a static Pod that was
@@ -84,7 +84,7 @@ func (t *turn) active(p *pod) int {
 	n := 0
 	for o := range t.known() {
 		switch {
-		case o.uid == p.uid, o.rejected:
+		case o.uid == p.uid, o.start.Reject != nil:
 		case o.stage == stageWaiting, o.stage == stageLeaving, o.stage == stageFailed, o.stage == stageClearing:
 		case o.status.Phase == corev1.PodSucceeded, o.status.Phase == corev1.PodFailed:
 		default:
@@ -139,7 +139,7 @@ func (t *turn) terminate(p *pod, grace *time.Duration) {
 	switch {
 	case p.stage == stageLive:
 		t.do(tell{p.uid, podactor.Terminate{Grace: g}})
-	case p.stage == stageBackOff && first: // the delay is there to spare the node, not to keep a Pod that must go
+	case p.stage == stageBackOff && first: // see onFailed
 		t.revive(p)
 	}
 }
@@ -165,7 +165,6 @@ func (t *turn) onResync(ev Resync) {
 			t.clearOrphan(uid)
 		}
 	}
-	t.orphans = nil
 	list := slices.Clone(ev.Pods)
 	slices.SortStableFunc(list, func(a, b *corev1.Pod) int {
 		return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
@@ -173,17 +172,24 @@ func (t *turn) onResync(ev Resync) {
 	for _, p := range list {
 		t.onApply(Apply{Pod: p})
 	}
+	t.orphans = nil
 }
 
 // clearOrphan ends and removes what nobody explains. It is a Pod until then, so that one with its UID can wait for it.
 func (t *turn) clearOrphan(uid string) {
-	if !slices.Contains(t.orphans, uid) {
+	if !t.claimOrphan(uid) {
 		return
 	}
-	t.orphans = slices.DeleteFunc(slices.Clone(t.orphans), func(o string) bool { return o == uid })
 	p := t.add(uid, nil)
 	t.move(p, stageClearing)
 	t.clear(p)
+}
+
+// claimOrphan tells whether the UID is an orphan's, which it is no more.
+func (t *turn) claimOrphan(uid string) bool {
+	n := len(t.orphans)
+	t.orphans = slices.DeleteFunc(slices.Clone(t.orphans), func(o string) bool { return o == uid })
+	return len(t.orphans) < n
 }
 
 // onDrain ends all Pods and refuses new ones.
@@ -217,7 +223,6 @@ func (t *turn) announceDrained() {
 	for _, done := range t.drains {
 		t.do(drained{done})
 	}
-	t.drains = nil
 }
 
 func podGrace(p *corev1.Pod) time.Duration {

@@ -40,7 +40,9 @@ type pod struct {
 	// wanted is the Pod as it was last applied; nil for an orphan. Next is to be started when this one is gone.
 	wanted, next *corev1.Pod
 	status       corev1.PodStatus
-	rejected     bool
+	start        podactor.Start // what its actor begins with
+
+	here bool // an earlier daemon ran it, so there is room for it
 
 	ending bool // Terminate was sent, with grace
 	grace  time.Duration
@@ -254,12 +256,13 @@ func (t *turn) recover(c *podactor.Checkpoint) {
 	if d := c.State.Deletion; d != nil {
 		p.ending, p.grace = true, d.Grace
 	}
+	p.start.Checkpoint = c
 	t.move(p, stageLive)
-	t.spawn(p, podactor.Start{Checkpoint: c})
+	t.spawn(p)
 }
 
-func (t *turn) spawn(p *pod, start podactor.Start) {
-	t.do(spawn{uid: p.uid, start: start})
+func (t *turn) spawn(p *pod) {
+	t.do(spawn{uid: p.uid, start: p.start})
 	if t.tuned {
 		t.do(tell{p.uid, podactor.Tune{Supervision: t.sup}})
 	}
