@@ -133,22 +133,24 @@ func describe(out io.Writer, d image.Details) error {
 	} else {
 		line("Runs here", "no: "+strings.Join(d.Problems, "\n\t  "))
 	}
-	if m := d.Module; m != nil {
-		externs(w, m)
+	if err := w.Flush(); err != nil || d.Module == nil {
+		return err
 	}
+	w = tabwriter.NewWriter(out, 0, 4, 2, ' ', 0) // columns of their own: the names may be long
+	externs(w, d.Module)
 	return w.Flush()
 }
 
 // externs lists imports and exports. The names are the module's own, so they are made printable.
 func externs(w io.Writer, m *wasm.Module) {
 	if len(m.Imports) > 0 {
-		fmt.Fprintf(w, "Imports:\t%d\n", len(m.Imports))
+		fmt.Fprintf(w, "Imports: %d\n", len(m.Imports))
 	}
 	for _, i := range m.Imports {
 		fmt.Fprintf(w, "  %s\t%s %s\n", printable(i.String()), i.Kind, i.Type)
 	}
 	if len(m.Exports) > 0 {
-		fmt.Fprintf(w, "Exports:\t%d\n", len(m.Exports))
+		fmt.Fprintf(w, "Exports: %d\n", len(m.Exports))
 	}
 	for _, e := range m.Exports {
 		fmt.Fprintf(w, "  %s\t%s %s\n", printable(e.Name), e.Kind, e.Type)

@@ -24,6 +24,9 @@ type bar struct {
 	drawn string
 }
 
+// worthDrawing keeps configs and other small blobs from flashing by as a full bar.
+const worthDrawing = 100_000
+
 func newBar(out io.Writer) *bar {
 	f, ok := out.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
@@ -54,6 +57,9 @@ func (b *bar) show(p image.Progress) {
 	var done, total int64
 	for _, p := range b.blobs {
 		done, total = done+p.Done, total+p.Total
+	}
+	if total < worthDrawing {
+		return
 	}
 	if line := drawBar(done, total, b.width-1); line != b.drawn {
 		fmt.Fprintf(b.out, "\r%s", line)

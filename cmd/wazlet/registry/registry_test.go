@@ -362,6 +362,7 @@ func TestBar(t *testing.T) {
 	var out bytes.Buffer
 	b := &bar{out: &out, width: 57}
 	for _, p := range []image.Progress{
+		{Digest: "config", Done: 2, Total: 2}, // too small to be shown
 		{Digest: "a", Done: 0, Total: 1_000_000},
 		{Digest: "a", Done: 100, Total: 1_000_000},
 		{Digest: "a", Done: 500_000, Total: 1_000_000},
