@@ -26,7 +26,10 @@ import (
 	"github.com/wazlet/wazlet/moduleactor/moduleactortest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	moduleactortest.Shim()
+	goleak.VerifyTestMain(m)
+}
 
 var podRef = actors.PodRef{UID: "uid-1", Namespace: "ns", Name: "pod"}
 

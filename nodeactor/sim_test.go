@@ -22,6 +22,7 @@ import (
 	"github.com/wazlet/wazlet/actors"
 	"github.com/wazlet/wazlet/actors/actorstest"
 	"github.com/wazlet/wazlet/moduleactor/bundle"
+	"github.com/wazlet/wazlet/moduleactor/moduleactortest"
 	"github.com/wazlet/wazlet/nodeactor"
 	"github.com/wazlet/wazlet/podactor"
 )
@@ -32,7 +33,10 @@ var (
 	simTrace = flag.Bool("sim.trace", false, "print every event of TestSimulation")
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	moduleactortest.Shim()
+	goleak.VerifyTestMain(m)
+}
 
 // TestSimulation runs the whole tree, with module actors that are fakes, under random orders of events, and checks what
 // must hold after each step. A seed that fails can be run again with -sim.seed.
