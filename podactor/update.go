@@ -2,18 +2,22 @@ package podactor
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/wazlet/wazlet/actors"
 )
 
 // onApplied takes over what may change in a Pod that exists: metadata, the images of its containers,
-// activeDeadlineSeconds and the grace. Everything else stays as it was.
+// activeDeadlineSeconds, the grace, and the conditions of readiness gates. Everything else stays as it was.
 func (m *machine) onApplied(e applied) {
 	old := m.Pod
-	m.Pod = merge(old, e.Pod)
+	if next := merge(old, e.Pod); !apiequality.Semantic.DeepEqual(old, next) {
+		m.Pod = next // otherwise a repetition, which must not cost a checkpoint
+	}
 	if m.ending() || m.Stage == StageRejected {
 		return
 	}
@@ -42,7 +46,19 @@ func merge(old, wanted *corev1.Pod) *corev1.Pod {
 			}
 		}
 	}
+	mergeGates(p, wanted)
 	return p
+}
+
+// mergeGates takes over the conditions of the readiness gates, which others write. The rest of the status is ours.
+func mergeGates(p, wanted *corev1.Pod) {
+	for _, g := range p.Spec.ReadinessGates {
+		is := func(c corev1.PodCondition) bool { return c.Type == g.ConditionType }
+		p.Status.Conditions = slices.DeleteFunc(p.Status.Conditions, is)
+		if i := slices.IndexFunc(wanted.Status.Conditions, is); i >= 0 {
+			p.Status.Conditions = append(p.Status.Conditions, wanted.Status.Conditions[i])
+		}
+	}
 }
 
 // redefine replaces the container's attempt by one with the new image, with a fresh back-off: the old one was about the
