@@ -529,3 +529,15 @@ func TestLogs(t *testing.T) {
 		})
 	}
 }
+
+// A Pod that was replaced by another of its name ends before the other begins.
+func TestChangedTellsOfTheEndFirst(t *testing.T) {
+	v := &podViewer{now: time.Now}
+	old, replacement := pod("default", "a", "x"), pod("default", "a", "x")
+	replacement.UID = "uid-0"
+	v.remember([]corev1.Pod{old})
+	got := v.changed([]corev1.Pod{replacement})
+	if len(got) != 2 || got[0].UID != old.UID || got[0].DeletionTimestamp == nil || got[1].UID != replacement.UID {
+		t.Errorf("got %+v", got)
+	}
+}

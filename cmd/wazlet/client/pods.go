@@ -131,22 +131,26 @@ func (v *podViewer) list(ctx context.Context) ([]corev1.Pod, error) {
 	return []corev1.Pod{*pod}, nil
 }
 
-// changed returns the Pods that do not look as they did when they were printed, gone ones last.
+// changed returns the Pods that do not look as they did when they were printed; gone ones first, because another of the
+// same name may have taken their place.
 func (v *podViewer) changed(pods []corev1.Pod) []corev1.Pod {
-	var out []corev1.Pod
 	here := map[string]bool{}
-	for _, p := range pods {
-		here[podKey(&p)] = true
-		if old, ok := v.shown[podKey(&p)]; !ok || old.mark != v.mark(&p) {
-			out = append(out, p)
-		}
+	for i := range pods {
+		here[podKey(&pods[i])] = true
 	}
+	var out []corev1.Pod
 	for _, key := range sortedKeys(v.shown) {
-		if !here[key] {
-			p := v.shown[key].pod
-			if p.DeletionTimestamp == nil {
-				p.DeletionTimestamp = &metav1.Time{Time: v.now()}
-			}
+		if here[key] {
+			continue
+		}
+		p := v.shown[key].pod
+		if p.DeletionTimestamp == nil {
+			p.DeletionTimestamp = &metav1.Time{Time: v.now()}
+		}
+		out = append(out, p)
+	}
+	for _, p := range pods {
+		if old, ok := v.shown[podKey(&p)]; !ok || old.mark != v.mark(&p) {
 			out = append(out, p)
 		}
 	}

@@ -143,6 +143,9 @@ func TestFileProblems(t *testing.T) {
 			"f:7: supervision.stop.killWhait: unknown field; did you mean killWait?",
 			"f:9: maxPods: is given twice; first in line 8",
 		}},
+		"not yet": {head + "isolation: {default: shared}\n", []string{
+			`f:3: isolation.default: must be process; shared is not part of this release (got "shared")`,
+		}},
 		"values, all at once": {head + `nodeName: Not_A_Name
 rootDir: here
 manifestDir: there

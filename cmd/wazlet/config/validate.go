@@ -85,6 +85,9 @@ const maxMaxPods = 100_000
 func (i Isolation) validate(path *field.Path) field.ErrorList {
 	modes := []IsolationMode{IsolationProcess, IsolationShared}
 	all := oneOf(path.Child("default"), i.Default, modes...)
+	if i.Default == IsolationShared {
+		all = append(all, field.Invalid(path.Child("default"), i.Default, "must be process; shared is not part of this release"))
+	}
 	for _, class := range slices.Sorted(maps.Keys(i.RuntimeClasses)) {
 		at := path.Child("runtimeClasses").Key(class)
 		for _, m := range validation.IsDNS1123Subdomain(class) {

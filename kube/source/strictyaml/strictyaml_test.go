@@ -3,6 +3,7 @@ package strictyaml_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -184,6 +185,23 @@ metadata:
 	}
 	if d := cmp.Diff(want, decode(t, text, &corev1.Pod{})); d != "" {
 		t.Error(d)
+	}
+}
+
+// A small file must not make a large tree.
+func TestAliasBomb(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n")
+	for i := 1; i < 9; i++ {
+		fmt.Fprintf(&b, "a%d: &a%d [%s]\n", i, i, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i-1), 10), ", "))
+	}
+	docs, ps := strictyaml.Parse([]byte(b.String()))
+	if len(docs) > 0 || len(ps) != 1 || !strings.Contains(ps[0].Message, "excessive aliasing") {
+		t.Errorf("got %d documents, %v", len(docs), ps)
+	}
+	deep := strings.Repeat("[", 1<<19)
+	if docs, ps := strictyaml.Parse([]byte(deep)); len(docs) > 0 || len(ps) != 1 || !strings.Contains(ps[0].Message, "max depth") {
+		t.Errorf("got %d documents, %v", len(docs), ps)
 	}
 }
 
