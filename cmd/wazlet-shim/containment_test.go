@@ -75,6 +75,18 @@ func TestEndlessAllocation(t *testing.T) {
 	}
 }
 
+// TestEndlessAllocationOfGo is the same with a guest whose runtime ends it.
+func TestEndlessAllocationOfGo(t *testing.T) {
+	const limit = 64 << 20
+	dir := newBundle(t, enginetest.Go(t, "hoard"), func(s *bundle.Spec) { s.MemoryBytes = limit })
+	exit := wait(t, start(t, dir), dir)
+	want := bundle.Exit{Code: 2, Reason: bundle.OOMKilled, Message: "the guest's memory reached its limit of 67108864 bytes"}
+	if diff := sameExit(want, exit); diff != "" {
+		t.Error(diff)
+	}
+	logged(t, dir, "out of memory")
+}
+
 func TestEndlessOutput(t *testing.T) {
 	const maxBytes, maxFiles = 256 << 10, 3
 	dir := faults(t, "print", func(s *bundle.Spec) { s.Log.MaxBytes, s.Log.MaxFiles = maxBytes, maxFiles })

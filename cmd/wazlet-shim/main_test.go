@@ -18,18 +18,34 @@ import (
 	"github.com/wazlet/wazlet/moduleactor/engine"
 )
 
-// roleEnv makes this test binary a shim, or a process that confines itself and reports what it can still do.
+// roleEnv makes this test binary a process that confines itself and reports what it can still do.
 const roleEnv = "WAZLET_TEST_ROLE"
 
+// binary is the shim, built as it is released: with the race detector the compiler takes minutes for a Go guest.
+var binary string //nolint:gochecknoglobals // set by TestMain
+
 func TestMain(m *testing.M) {
-	switch os.Getenv(roleEnv) {
-	case "shim":
-		main()
-	case "confined":
+	if os.Getenv(roleEnv) == "confined" {
 		os.Exit(confined(os.Args[1]))
-	default:
-		os.Exit(m.Run())
 	}
+	os.Exit(buildAndTest(m))
+}
+
+func buildAndTest(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "wazlet-shim-test-*")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "wazlet-shim")
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build the shim: %v\n%s", err, text)
+		return 1
+	}
+	return m.Run()
 }
 
 // confined prints the outcome of things that a confined shim must and must not be able to do.
@@ -91,16 +107,10 @@ func newBundle(t *testing.T, code []byte, change func(*bundle.Spec)) string {
 	return dir
 }
 
-// command is this test binary as a shim.
+// command is a command of the shim.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), exe, args...) //nolint:gosec // ourselves
-	cmd.Env = append(os.Environ(), roleEnv+"=shim")
-	return cmd
+	return exec.CommandContext(t.Context(), binary, args...)
 }
 
 // start starts a shim on the bundle. What it writes to stderr, which is little, shows when the test fails.

@@ -15,18 +15,6 @@ import (
 	"github.com/wazlet/wazlet/moduleactor/engine/enginetest"
 )
 
-// released builds the shim as it is released.
-func released(t *testing.T) string {
-	t.Helper()
-	out := filepath.Join(t.TempDir(), "wazlet-shim")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, text)
-	}
-	return out
-}
-
 // TestDependencies keeps the shim small: there is one for each container.
 func TestDependencies(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath", ".").Output()
@@ -58,8 +46,7 @@ func TestFootprint(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("smaps is Linux's")
 	}
-	exe := released(t)
-	info, err := os.Stat(exe)
+	info, err := os.Stat(binary)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,14 +58,10 @@ func TestFootprint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(t.Context(), exe, "compile", "--module", spec.Module, "--cache", spec.CacheDir).CombinedOutput(); err != nil {
+	if out, err := command(t, "compile", "--module", spec.Module, "--cache", spec.CacheDir).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	cmd := exec.CommandContext(t.Context(), exe, "run", "--bundle", dir)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _, _ = cmd.Process.Kill(), cmd.Wait() }()
+	cmd := start(t, dir)
 	logged(t, dir, "up")
 	smaps, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(cmd.Process.Pid), "smaps_rollup"))
 	if err != nil {

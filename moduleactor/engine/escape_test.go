@@ -96,7 +96,7 @@ func runWithDirMount(t *testing.T, mount wazero.FSConfig) map[string]string {
 	wasi_snapshot_preview1.MustInstantiate(ctx, r)
 	var out bytes.Buffer
 	cfg := wazero.NewModuleConfig().WithFSConfig(mount).WithStdout(&out).WithArgs("escape").WithSysWalltime()
-	if _, err := r.InstantiateWithConfig(ctx, enginetest.Go(t, "escape"), cfg); err != nil {
+	if _, err := r.InstantiateWithConfig(ctx, enginetest.C(t, "escape.c"), cfg); err != nil {
 		t.Fatal(err)
 	}
 	return outcomes(out.String())
@@ -155,13 +155,13 @@ func TestGuestCannotEscape(t *testing.T) {
 			root := playground(t)
 			before := surroundings(t, root)
 			var stdout bytes.Buffer
-			p := load(t, enginetest.Go(t, "escape"))
+			p := load(t, enginetest.C(t, "escape.c"))
 			res := p.Run(t.Context(), engine.Guest{Args: []string{"escape"}, Stdout: &stdout, Root: open(t, root, tc.readOnly)})
 			if res.Reason != engine.Completed {
 				t.Fatalf("%+v", res)
 			}
 			got := outcomes(stdout.String())
-			if len(got) != 23 {
+			if len(got) != 24 {
 				t.Errorf("%d outcomes", len(got))
 			}
 			var succeeded []string
