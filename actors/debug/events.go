@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/wazlet/wazlet/actors"
 )
 
 const (
@@ -46,7 +48,7 @@ func (h *handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	s := &stream{w: w, control: http.NewResponseController(w), recorder: h.Recorder}
 	if query.Get("actors") == "true" {
-		s.rows = &rows{tree: h.Actors, counters: h.Counters}
+		s.rows = &rows{tree: h.Actors, counters: h.Counters, last: h.Recorder.last}
 	}
 	s.begin(h.Clock.Now(), missed, gap)
 	h.follow(r, s, sub)
@@ -155,6 +157,9 @@ func (s *stream) actors(now time.Time) bool {
 }
 
 func (s *stream) entry(e entry) {
+	if t, ok := e.event.(actors.Transition); ok && s.rows != nil {
+		s.rows.tell(t.Actor)
+	}
 	name, shape := wire(e.event)
 	s.event(s.recorder.id(e.number), name, shape)
 }

@@ -290,6 +290,11 @@ func TestRowsAreSentAsDeltas(t *testing.T) {
 		if got := tick(); strings.Count(got, `"parent"`) != 1 || !strings.Contains(got, `"length":4`) || strings.Contains(got, "reset") || strings.Contains(got, "counters") {
 			t.Errorf("one changed: %s", got)
 		}
+		at := clock.RealClock{}.Now()
+		b.recorder.Observe(actors.Transition{Time: at, Actor: podID(ref), Kind: actors.KindPod, Pod: ref, From: "Running", To: "Terminating"})
+		if got := tick(); strings.Count(got, "event: transition") != 1 || !strings.Contains(got, `"upTo":1,"actors":[{"id":"`+podID(ref)+`"`) {
+			t.Errorf("the registry has the last word after a transition, but: %s", got)
+		}
 		b.remove(moduleID(ref, "app"))
 		if got := tick(); strings.Contains(got, `"parent"`) || !strings.Contains(got, `"removed":["`+moduleID(ref, "app")+`"]`) {
 			t.Errorf("one went: %s", got)

@@ -73,11 +73,11 @@ func oneFailing(s *scene) {
 const nodeEntry = `{"id":"node","parent":"","kind":"node","name":"edge-1","state":"Running","since":"2026-02-28T10:00:00Z",
 	"mailbox":{"length":0,"highWater":0},"handling":null,"handled":5021,"restarts":0,"nextRestart":null,"lastFailure":null}`
 
-const podEntry = `{"id":"pods/00000000-5b1e-4c7a-9f00-000000000000","parent":"node","kind":"pod","name":"shop/cart","state":"Running",
+const podEntry = `{"id":"node/00000000-5b1e-4c7a-9f00-000000000000","parent":"node","kind":"pod","name":"shop/cart","state":"Running",
 	"since":"2026-03-01T11:00:00Z","mailbox":{"length":3,"highWater":8},"handling":{"message":"podactor.Apply","since":"2026-03-01T11:59:56Z"},
 	"handled":14,"restarts":0,"nextRestart":null,"lastFailure":null}`
 
-const moduleEntry = `{"id":"pods/00000000-5b1e-4c7a-9f00-000000000000/app","parent":"pods/00000000-5b1e-4c7a-9f00-000000000000",
+const moduleEntry = `{"id":"node/00000000-5b1e-4c7a-9f00-000000000000/app","parent":"node/00000000-5b1e-4c7a-9f00-000000000000",
 	"kind":"module","name":"app","state":"Exited","since":"2026-03-01T11:59:00Z","mailbox":{"length":0,"highWater":2},"handling":null,
 	"handled":14,"restarts":2,"nextRestart":"2026-03-01T12:00:20Z","lastFailure":{"time":"2026-03-01T11:59:00Z","reason":"Error",
 	"message":"exit code 3","stack":""}}`
@@ -117,7 +117,7 @@ func TestPod(t *testing.T) {
 	same(t, `{"uid":"00000000-5b1e-4c7a-9f00-000000000000","namespace":"shop","name":"cart","created":"2026-03-01T11:00:00Z",
 		"spec":{"restartPolicy":"Always","containers":[{"name":"app","type":"main","image":"registry.example.com/shop/cart:1.4.2","resources":{}}],
 		"volumes":[]},"status":{"phase":"Running"},
-		"history":[{"time":"2026-03-01T11:59:00Z","actor":"pods/00000000-5b1e-4c7a-9f00-000000000000/app","from":"Running","to":"Exited","why":"Error (3)"}]}`,
+		"history":[{"time":"2026-03-01T11:59:00Z","actor":"node/00000000-5b1e-4c7a-9f00-000000000000/app","from":"Running","to":"Exited","why":"Error (3)"}]}`,
 		w.Body.String())
 }
 
@@ -156,7 +156,7 @@ func TestPodNeverShowsSecrets(t *testing.T) {
 
 func TestPodThatHasEnded(t *testing.T) {
 	h, s := serve(t, oneFailing)
-	s.move("pods/00000000-5b1e-4c7a-9f00-000000000000", "Ended", "nothing is left", noon)
+	s.move("node/00000000-5b1e-4c7a-9f00-000000000000", "Ended", "nothing is left", noon)
 	s.pods = nil
 	body := get(h, "/debug/pods/shop/cart").Body.String()
 	if !strings.Contains(body, `"gone":"2026-03-01T12:00:00Z","spec":null,"status":null,"history":[{`) {
@@ -187,7 +187,7 @@ func TestSupervision(t *testing.T) {
 	h, s := serve(t, oneFailing)
 	s.recorder.Observe(actors.Decision{Time: noon, Child: "pods/x", Reason: actors.ReasonCrash, Directive: actors.DirectiveStop})
 	same(t, `{"decisions":[
-		{"time":"2026-03-01T11:59:00Z","child":"pods/00000000-5b1e-4c7a-9f00-000000000000/app",
+		{"time":"2026-03-01T11:59:00Z","child":"node/00000000-5b1e-4c7a-9f00-000000000000/app",
 		"pod":{"uid":"00000000-5b1e-4c7a-9f00-000000000000","namespace":"shop","name":"cart"},"container":"app","reason":"Error","code":3,
 		"directive":"restart","delay":"1m20s","restarts":2},
 		{"time":"2026-03-01T12:00:00Z","child":"pods/x","pod":{},"container":"","reason":"Crash","code":0,"directive":"stop","delay":"0s","restarts":0}]}`,

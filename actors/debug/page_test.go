@@ -65,7 +65,7 @@ func TestPageWithAThousandPods(t *testing.T) {
 	}
 
 	pod := s.pods[777]
-	id := "pods/" + string(pod.UID)
+	id := "node/" + string(pod.UID)
 	typeFilter(b, "ns:ns-7 0777")
 	b.until(names + ` === "ns-7/pod-0777 app proxy"`)
 	b.until(`document.getElementById("shown").textContent === "1 of 1,000 Pods"`)
@@ -93,13 +93,13 @@ func TestPageSurvivesAStorm(t *testing.T) {
 	b, s := browse(t, 1440, 900, thousand)
 	for range 3 {
 		for _, p := range s.pods {
-			id := "pods/" + string(p.UID) + "/app"
+			id := "node/" + string(p.UID) + "/app"
 			at := clock.RealClock{}.Now()
 			s.move(id, "Exited", "Error (1)", at)
 			s.move(id, "Running", "started", at)
 		}
 	}
-	id := "pods/" + string(s.pods[0].UID) + "/app"
+	id := "node/" + string(s.pods[0].UID) + "/app"
 	s.move(id, "Exited", "Completed (0)", clock.RealClock{}.Now())
 	b.until(cell(id, columnState) + ` === "Exited"`)
 	b.run(`document.getElementById("tab-activity").click()`)

@@ -136,6 +136,13 @@ func (r *Recorder) unsubscribe(s *subscription) {
 
 func (r *Recorder) id(number uint64) string { return r.boot + "-" + strconv.FormatUint(number, 10) }
 
+// last returns the number of the last event, 0 before the first.
+func (r *Recorder) last() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.next - 1
+}
+
 // parseID returns the number of an id that this recorder gave.
 func (r *Recorder) parseID(id string) (number uint64, ok bool) {
 	boot, digits, found := strings.Cut(id, "-")

@@ -13,9 +13,11 @@ const (
 	busyShown = 500 * time.Millisecond
 )
 
-// delta is the data of an event "actors". A reset replaces all rows that the page has.
+// delta is the data of an event "actors". A reset replaces all rows that the page has. UpTo is the number of the last
+// event that the rows include: a transition up to it that comes later, because it was queued, says nothing new of a row.
 type delta struct {
 	Time     time.Time        `json:"time"`
+	UpTo     uint64           `json:"upTo"`
 	Reset    bool             `json:"reset,omitempty"`
 	Actors   []row            `json:"actors,omitempty"`
 	Removed  []string         `json:"removed,omitempty"`
@@ -32,12 +34,24 @@ type row struct {
 type rows struct {
 	tree     Tree
 	counters func() actors.Counters
+	last     func() uint64          // number of the last event
 	shown    map[string]actors.Info // nil: nothing was sent yet
+	told     map[string]bool        // actors of which a transition was sent since
 	counts   actors.Counters
+}
+
+// tell notes that the reader was told of a transition and may have changed the row on its own. The row is sent again, so that the
+// reader ends up with what the registry says whatever became of the transitions before and after.
+func (r *rows) tell(actor string) {
+	if r.told == nil {
+		r.told = map[string]bool{}
+	}
+	r.told[actor] = true
 }
 
 // next returns what changed since the last call, everything at the first; nil for nothing.
 func (r *rows) next(now time.Time) []delta {
+	upTo := r.last()
 	list := r.tree.Snapshot()
 	reset := r.shown == nil
 	before := r.shown
@@ -48,7 +62,7 @@ func (r *rows) next(now time.Time) []delta {
 			info.Handling = nil
 		}
 		r.shown[info.ID] = info
-		if old, known := before[info.ID]; !known || !looksSame(old, info) {
+		if old, known := before[info.ID]; !known || r.told[info.ID] || !looksSame(old, info) {
 			changed = append(changed, row{info, info.Pod})
 		}
 	}
@@ -59,11 +73,16 @@ func (r *rows) next(now time.Time) []delta {
 		}
 	}
 	slices.Sort(removed)
-	return r.split(now, reset, changed, removed)
+	clear(r.told)
+	deltas := r.split(reset, changed, removed)
+	for i := range deltas {
+		deltas[i].Time, deltas[i].UpTo = now, upTo
+	}
+	return deltas
 }
 
 // split makes events of a size that a browser handles without a pause.
-func (r *rows) split(now time.Time, reset bool, changed []row, removed []string) []delta {
+func (r *rows) split(reset bool, changed []row, removed []string) []delta {
 	var counts *actors.Counters
 	if r.counters != nil {
 		if c := r.counters(); reset || c != r.counts {
@@ -73,12 +92,12 @@ func (r *rows) split(now time.Time, reset bool, changed []row, removed []string)
 	if !reset && counts == nil && len(changed) == 0 && len(removed) == 0 {
 		return nil
 	}
-	first := delta{Time: now, Reset: reset, Removed: removed, Counters: counts}
+	first := delta{Reset: reset, Removed: removed, Counters: counts}
 	n := min(len(changed), rowsPerEvent)
 	first.Actors = changed[:n]
 	deltas := []delta{first}
 	for chunk := range slices.Chunk(changed[n:], rowsPerEvent) {
-		deltas = append(deltas, delta{Time: now, Actors: chunk})
+		deltas = append(deltas, delta{Actors: chunk})
 	}
 	return deltas
 }

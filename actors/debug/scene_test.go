@@ -100,7 +100,7 @@ func (s *scene) put(id, parent string, kind actors.Kind, name string, ref actors
 	}
 }
 
-func podID(ref actors.PodRef) string              { return "pods/" + ref.UID }
+func podID(ref actors.PodRef) string              { return "node/" + ref.UID }
 func moduleID(ref actors.PodRef, c string) string { return podID(ref) + "/" + c }
 
 // move lets an actor change its state: the registry shows it and the recorder hears of it.

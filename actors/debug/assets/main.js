@@ -77,7 +77,7 @@ function setText(e, text) { if (e.textContent !== text) e.textContent = text; }
 // only a memory.
 const on = {
   actors(delta) { setServerTime(delta.time); store.apply(delta); },
-  transition(t) { store.transition(t); drawer.transition(t); feed.add("activity", { kind: "transition", data: t }); },
+  transition(t, number) { store.transition(t, number); drawer.transition(t); feed.add("activity", { kind: "transition", data: t }); },
   decision(d) { addDecision(d); },
   failure(f) { feed.add("activity", { kind: "failure", data: f }); },
   notice(n) { feed.add("activity", { kind: "notice", data: n }); },
@@ -136,7 +136,7 @@ function showConnection(state, at) {
   document.body.classList.toggle("stale", state !== "live");
 }
 
-new Stream((kind, data) => { on[kind]?.(data); schedule(); }, showConnection);
+new Stream((kind, data, number) => { on[kind]?.(data, number); schedule(); }, showConnection);
 table.onChange = schedule;
 
 setInterval(() => {

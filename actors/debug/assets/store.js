@@ -13,6 +13,7 @@ export class Store {
   only = "all";
   sort = { by: "name", down: false };
   counters = null;
+  upTo = 0; // number of the last event that the rows include
   touched = new Set(); // ids of rows that changed since the last frame
   dirty = true; // the list is out of date
   asked = true; // ... because of what the user did: it must be made anew at once
@@ -25,6 +26,7 @@ export class Store {
     }
     for (const id of delta.removed || []) this.#remove(id);
     for (const row of delta.actors || []) this.#put(row);
+    this.upTo = delta.upTo;
     if (delta.counters) this.counters = delta.counters;
     this.dirty = true;
   }
@@ -54,13 +56,12 @@ export class Store {
     this.children.get(row.parent)?.delete(id);
   }
 
-  // transition shows a change of state at once; the next "actors" event has the rest of it.
-  transition(t) {
+  // transition shows a change of state at once; the next "actors" event has the rest of it, and the last word.
+  transition(t, number) {
     const row = this.rows.get(t.actor);
-    const time = stamp(t.time);
-    if (!row || time < row.since || row.state === t.to) return;
+    if (!row || number <= this.upTo) return;
     row.state = t.to;
-    row.since = time;
+    row.since = stamp(t.time);
     row.flash = now();
     row.text = `${row.name} ${row.id} ${row.state}`.toLowerCase();
     if (row.state === "Running") row.next = 0;

@@ -9,7 +9,7 @@ export class Stream {
   #pause = 1000;
   #timer = 0;
 
-  // on(kind, data) gets every event, onState("connecting" | "live" | "lost", retryAt) every change of the connection.
+  // on(kind, data, number) gets every event, onState("connecting" | "live" | "lost", retryAt) every change of the connection.
   constructor(on, onState) {
     this.on = on;
     this.onState = onState;
@@ -38,7 +38,7 @@ export class Stream {
     for (const kind of kinds) {
       source.addEventListener(kind, (e) => {
         if (e.lastEventId) this.#lastID = e.lastEventId;
-        this.on(kind, JSON.parse(e.data));
+        this.on(kind, JSON.parse(e.data), Number(e.lastEventId.split("-")[1]));
       });
     }
   }
