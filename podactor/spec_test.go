@@ -188,3 +188,24 @@ func TestRemoveLogsStaysInItsDirectory(t *testing.T) {
 		})
 	}
 }
+
+func TestPodField(t *testing.T) {
+	pod := onePod("c")
+	pod.Labels, pod.Annotations = map[string]string{"a.b/c": "l"}, map[string]string{"x": "n"}
+	pod.Spec.ServiceAccountName = "sa"
+	cfg := Config{NodeName: "edge-1", HostIP: "10.0.0.1"}
+	for path, want := range map[string]string{
+		"metadata.name": "p", "metadata.namespace": "ns", "metadata.uid": "uid-1", "metadata.labels['a.b/c']": "l",
+		"metadata.labels['none']": "", "metadata.annotations['x']": "n", "spec.nodeName": "edge-1",
+		"spec.serviceAccountName": "sa", "status.hostIP": "10.0.0.1", "status.hostIPs": "10.0.0.1",
+	} {
+		if got, err := podField(cfg, pod, path); err != nil || got != want {
+			t.Errorf("%s = %q, %v; want %q", path, got, err, want)
+		}
+	}
+	for _, path := range []string{"", "metadata.labels", "metadata.labels['x", "status.podIP", "metadata.labels[x]"} {
+		if got, err := podField(cfg, pod, path); err == nil {
+			t.Errorf("%q = %q, want an error", path, got)
+		}
+	}
+}
