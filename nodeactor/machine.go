@@ -220,7 +220,7 @@ func (t *turn) onChanged(ev changed) {
 
 func (t *turn) onTune(ev Tune) {
 	t.sup, t.tuned = ev.Supervision, true
-	for p := range t.known() {
+	for _, p := range t.all() {
 		if p.stage == stageLive {
 			t.do(tell{p.uid, podactor.Tune(ev)})
 		}

@@ -79,6 +79,25 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
+// TestSimulationReplays runs some seeds twice: a failure that cannot be seen again is worth little.
+func TestSimulationReplays(t *testing.T) {
+	for seed := range uint64(10) {
+		var traces [2][]string
+		for i := range traces {
+			t.Run(fmt.Sprintf("seed=%d,run=%d", seed, i), func(t *testing.T) {
+				d := newDriver(t, seed)
+				d.play()
+				traces[i] = d.sim.Trace()
+			})
+		}
+		for i := range min(len(traces[0]), len(traces[1])) {
+			if traces[0][i] != traces[1][i] {
+				t.Fatalf("seed %d: event %d was\n%s\nand became\n%s", seed, i, traces[0][i], traces[1][i])
+			}
+		}
+	}
+}
+
 // driver is the source of a simulation's commands.
 type driver struct {
 	t      *testing.T

@@ -304,9 +304,11 @@ type disk struct{ *world }
 func (d disk) Recover() nodeactor.Remains { return d.disk.Recover() }
 
 func (d disk) End(ctx context.Context, uid string, _ time.Duration) error {
-	for _, g := range d.guests {
-		if g.id.PodUID == uid {
-			d.kill(g)
+	for _, id := range slices.SortedFunc(maps.Keys(d.guests), func(a, b bundle.ID) int {
+		return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(a.Attempt, b.Attempt))
+	}) {
+		if id.PodUID == uid {
+			d.kill(d.guests[id])
 		}
 	}
 	return d.sim.Block(ctx, func() bool { return len(d.alive(uid)) == 0 })
