@@ -27,7 +27,7 @@ import (
 	_ "github.com/rogpeppe/go-internal/testscript"
 	_ "github.com/spf13/cobra"
 	_ "github.com/tetratelabs/wazero"
-	_ "github.com/vbauerster/mpb/v8/decor"
+	_ "github.com/vbauerster/mpb/v8"
 	_ "go.uber.org/goleak"
 	_ "go.uber.org/zap/exp/zapslog"
 	_ "golang.org/x/sync/errgroup"

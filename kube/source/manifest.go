@@ -24,6 +24,8 @@ const (
 	mirrorAnnotation = "kubernetes.io/config.mirror"
 	// NameAnnotation is the name in the manifest, without the node's.
 	NameAnnotation = "wazlet.dev/manifest-name"
+	// FileAnnotation is the path of the manifest.
+	FileAnnotation = "wazlet.dev/manifest-file"
 )
 
 // FileSource is the value of SourceAnnotation for Pods from a directory.

@@ -44,8 +44,11 @@ type Options struct {
 	Clock clock.WithDelayedExecution
 	// Scan and Settle are DefaultScan and DefaultSettle when zero.
 	Scan, Settle time.Duration
+	// Known are the Pods of an earlier run that are still there. One whose manifest has become bad meanwhile stays wanted,
+	// as it would have without the interruption.
+	Known []*corev1.Pod
 	// OnPods is told the complete list of wanted Pods, sorted by file name: once after the first look at the directory, be
-	// it empty or missing, and then after every change. The Pods belong to the receiver. It is called by Run and holds
+	// it empty or missing, and then after every change. A directory that cannot be read says nothing of its Pods. The Pods belong to the receiver. It is called by Run and holds
 	// Run up while it works.
 	OnPods func([]*corev1.Pod)
 	// OnProblem is told every problem once, and again only after it was gone. May be nil. It is called by Run.
@@ -98,7 +101,13 @@ func New(o Options) *Source {
 	if o.OnProblem == nil {
 		o.OnProblem = func(Problem) {}
 	}
-	return &Source{o: o, files: map[string]*manifest{}, told: map[Problem]bool{}}
+	s := &Source{o: o, files: map[string]*manifest{}, told: map[Problem]bool{}}
+	for _, p := range o.Known {
+		if file := p.Annotations[FileAnnotation]; file != "" {
+			s.files[file] = &manifest{accepted: p.DeepCopy()}
+		}
+	}
+	return s
 }
 
 // Run watches the directory until ctx is done, and then returns nil. Where the kernel cannot tell of changes, the
@@ -168,9 +177,6 @@ func (s *Source) look(problems []Problem) {
 	case err != nil:
 		// Nothing is known of the files, so nothing changes for their Pods.
 		s.report(append(problems, Problem{File: s.o.Dir, Message: "read directory: " + err.Error()}))
-		if s.sent == nil {
-			s.send(nil)
-		}
 		return
 	}
 	if len(paths) > MaxFiles {
@@ -308,7 +314,7 @@ func (s *Source) choose(paths []string) ([]*corev1.Pod, []Problem) {
 						filepath.Base(first), m.decoded.Annotations[NameAnnotation], m.decoded.Namespace),
 				})
 			} else {
-				s.accept(m)
+				s.accept(path, m)
 			}
 		}
 		if m.accepted == nil {
@@ -325,12 +331,13 @@ func (s *Source) choose(paths []string) ([]*corev1.Pod, []Problem) {
 }
 
 // accept makes the decoded Pod the wanted one. The same Pod keeps the time at which it was first seen.
-func (s *Source) accept(m *manifest) {
+func (s *Source) accept(path string, m *manifest) {
 	if m.accepted != nil && m.accepted.UID == m.decoded.UID {
 		return
 	}
 	m.accepted = m.decoded.DeepCopy()
 	m.accepted.Annotations[SeenAnnotation] = s.o.Clock.Now().UTC().Format(time.RFC3339Nano)
+	m.accepted.Annotations[FileAnnotation] = path
 }
 
 func key(p *corev1.Pod) string { return p.Namespace + "/" + p.Name }

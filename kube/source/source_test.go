@@ -30,6 +30,7 @@ type world struct {
 	t        *testing.T
 	dir      string
 	clock    *clocktesting.FakeClock
+	known    []*corev1.Pod
 	pods     chan []*corev1.Pod
 	problems chan source.Problem
 }
@@ -46,7 +47,7 @@ func newWorld(t *testing.T, dir string) *world {
 func (w *world) start() {
 	w.t.Helper()
 	s := source.New(source.Options{
-		Dir: w.dir, NodeName: "node", Clock: w.clock,
+		Dir: w.dir, NodeName: "node", Clock: w.clock, Known: w.known,
 		OnPods: func(p []*corev1.Pod) { w.pods <- p }, OnProblem: func(p source.Problem) { w.problems <- p },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -249,6 +250,25 @@ func TestBadFileFromTheStart(t *testing.T) {
 	w.wantPods("default/a-node=i:1", "default/b-node=i:1")
 }
 
+// A file that has become bad while nobody looked keeps its Pod too; one that was removed does not.
+func TestBadFileOfAnEarlierRun(t *testing.T) {
+	dir := t.TempDir()
+	first := newWorld(t, dir)
+	for _, name := range []string{"bad", "gone", "good"} {
+		first.put(name, pod(name, "i:1"))
+	}
+	first.start()
+	w := newWorld(t, dir)
+	w.known = first.wantPods("default/bad-node=i:1", "default/gone-node=i:1", "default/good-node=i:1")
+	w.put("bad", "nonsense")
+	w.put("good", pod("good", "i:2"))
+	w.remove("gone")
+	w.start()
+	w.wantProblem("bad:1: kind: must be Pod")
+	w.wantProblem("bad:1: apiVersion: must be v1")
+	w.wantPods("default/bad-node=i:1", "default/good-node=i:2")
+}
+
 func TestDuplicateName(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	w.put("b.yaml", pod("same", "i:b"))
@@ -336,7 +356,6 @@ func TestDirectoryThatIsAFile(t *testing.T) {
 	}
 	w.start()
 	w.wantProblem("file: read directory: ")
-	w.wantPods()
 	w.quiet()
 }
 

@@ -49,6 +49,10 @@ const (
 	logMaxFiles = 5
 )
 
+// compileMemoryBytes bounds each compiler. Modules of 49 MB were seen to take 1.4 GB; one that
+// needs more than this would endanger the node.
+const compileMemoryBytes = 2 << 30
+
 // daemon is everything that runs in the process.
 type daemon struct {
 	Options
@@ -154,7 +158,7 @@ func (d *daemon) assemble() (err error) {
 	}
 	d.runtime, err = bundle.New(bundle.Config{
 		Root: c.RootDir, Shim: d.Shim, CacheDir: d.cacheDir(), MaxParallelCompiles: c.Images.MaxParallelCompiles,
-		Cgroups: d.cgroups(), Warn: func(err error) { d.log.Warn("runtime", zap.Error(err)) },
+		CompileMemoryBytes: compileMemoryBytes, Cgroups: d.cgroups(), Warn: func(err error) { d.log.Warn("runtime", zap.Error(err)) },
 	})
 	if err != nil {
 		return fmt.Errorf("open the runtime: %w", err)
@@ -194,6 +198,7 @@ func (d *daemon) spawn() (err error) {
 				Module: func(container string) (*actor.Props, *actors.Handle) {
 					return moduleactor.Props(d.system, modules, ref, container)
 				},
+				Bundles: d.runtime,
 			}, start)
 		},
 		Guests: d.runtime, Fatal: d.die,

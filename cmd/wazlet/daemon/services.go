@@ -33,8 +33,12 @@ func (d *daemon) watchManifests(ctx context.Context) {
 		d.resync(nil)
 		return
 	}
-	err := source.New(source.Options{
-		Dir: d.Config.ManifestDir, NodeName: d.Config.NodeName, OnPods: d.resync,
+	known, err := d.pods(ctx)
+	if err != nil {
+		return // the daemon is ending
+	}
+	err = source.New(source.Options{
+		Dir: d.Config.ManifestDir, NodeName: d.Config.NodeName, Known: known, OnPods: d.resync,
 		OnProblem: func(p source.Problem) { d.log.Error("manifest refused", zap.Error(p)) },
 	}).Run(ctx)
 	if err != nil {
