@@ -33,7 +33,7 @@ examples: $(GUESTS) ## the example guests, into bin/examples
 
 $(BIN)/examples/%.wasm: deploy/examples/%/main.go
 	@mkdir -p $(@D)
-	GOOS=wasip1 GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w' -o $@ ./$(<D)
+	GOOS=wasip1 GOARCH=wasm $(GO) build -trimpath -o $@ ./$(<D)
 
 $(BIN)/examples/%.wasm: deploy/examples/%/main.c
 	@mkdir -p $(@D)
