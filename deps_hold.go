@@ -4,6 +4,22 @@
 package hold
 
 import (
+	_ "github.com/vishvananda/netlink"
+	_ "k8s.io/api/authentication/v1"
+	_ "k8s.io/apiserver/pkg/authentication/authenticatorfactory"
+	_ "k8s.io/apiserver/pkg/authorization/authorizerfactory"
+	_ "k8s.io/apiserver/pkg/server/dynamiccertificates"
+	_ "k8s.io/client-go/informers"
+	_ "k8s.io/client-go/kubernetes/fake"
+	_ "k8s.io/client-go/tools/record"
+	_ "k8s.io/client-go/util/certificate/csr"
+	_ "k8s.io/component-helpers/apimachinery/lease"
+	_ "k8s.io/component-helpers/node/util"
+	_ "k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
+	_ "k8s.io/cri-streaming/pkg/streaming/portforward"
+	_ "k8s.io/cri-streaming/pkg/streaming/remotecommand"
+	_ "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
+	_ "k8s.io/kubelet/pkg/types"
 	_ "github.com/asynkron/protoactor-go/actor"
 	_ "github.com/chromedp/chromedp"
 	_ "github.com/containerd/cgroups/v3/cgroup1"
