@@ -1,0 +1,47 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+
+	"k8s.io/cri-streaming/pkg/streaming/portforward"
+)
+
+func (h Handlers) servePortForward(w http.ResponseWriter, r *http.Request) {
+	options, err := portforward.NewV4Options(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	pod := h.pod(w, r)
+	if pod == nil {
+		return
+	}
+	upgraded(w, r, func(u *upgradable, r *http.Request) {
+		ctx, cancel := context.WithCancel(r.Context())
+		// The library ends with its connection only, and gives its forwarders no context.
+		defer context.AfterFunc(ctx, u.close)()
+		forwards := newInFlight()
+		forward := forwarder(func(port int32, stream io.ReadWriteCloser) error {
+			if !forwards.enter() {
+				return errors.New("the connection is closed")
+			}
+			defer forwards.leave()
+			return guarded(func() error { return h.PortForward(ctx, PortForwardRequest{pod, port}, stream) })
+		})
+		portforward.ServePortForward(u, r, forward, pod.Name, string(pod.UID), options,
+			h.streamIdle(), streamCreation, portforward.SupportedProtocols)
+		cancel()
+		forwards.close()
+		<-forwards.idle
+	})
+}
+
+// forwarder implements portforward.PortForwarder.
+type forwarder func(port int32, stream io.ReadWriteCloser) error
+
+func (f forwarder) PortForward(_ context.Context, _, _ string, port int32, stream io.ReadWriteCloser) error {
+	return f(port, stream)
+}
