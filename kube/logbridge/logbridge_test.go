@@ -1,0 +1,50 @@
+package logbridge_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/wazlet/wazlet/kube/logbridge"
+)
+
+func TestLevels(t *testing.T) {
+	core, seen := observer.New(zap.DebugLevel)
+	log := logbridge.New(zap.New(core)).WithName("lease").WithValues("node", "edge")
+	log.Info("renewed", "n", 1)
+	log.V(2).Info("sometimes")
+	log.V(4).Info("often")
+	log.Error(errors.New("refused"), "update", "try", 2)
+
+	type line struct {
+		Level, Logger, Msg string
+		Fields             map[string]any
+	}
+	var got []line
+	for _, e := range seen.All() {
+		got = append(got, line{e.Level.String(), e.LoggerName, e.Message, e.ContextMap()})
+	}
+	want := []line{
+		{"info", "lease", "renewed", map[string]any{"node": "edge", "n": int64(1)}},
+		{"info", "lease", "sometimes", map[string]any{"node": "edge"}},
+		{"debug", "lease", "often", map[string]any{"node": "edge"}},
+		{"warn", "lease", "update", map[string]any{"node": "edge", "error": "refused", "try": int64(2)}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDisabledLevelsCostNothing(t *testing.T) {
+	core, _ := observer.New(zap.InfoLevel)
+	log := logbridge.New(zap.New(core))
+	if log.V(4).Enabled() || !log.V(2).Enabled() {
+		t.Errorf("enabled: V(4) %v, V(2) %v, want false, true", log.V(4).Enabled(), log.V(2).Enabled())
+	}
+	if logbridge.New(nil).Enabled() {
+		t.Error("a nil logger is enabled")
+	}
+}
