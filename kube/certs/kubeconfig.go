@@ -102,12 +102,12 @@ func same(a, b string) bool {
 	if filepath.Clean(a) == filepath.Clean(b) {
 		return true
 	}
-	return filepath.Base(a) == filepath.Base(b) && real(filepath.Dir(a)) == real(filepath.Dir(b))
+	return filepath.Base(a) == filepath.Base(b) && resolved(filepath.Dir(a)) == resolved(filepath.Dir(b))
 }
 
-func real(dir string) string {
-	if resolved, err := filepath.EvalSymlinks(dir); err == nil {
-		return resolved
+func resolved(dir string) string {
+	if to, err := filepath.EvalSymlinks(dir); err == nil {
+		return to
 	}
 	return dir
 }
