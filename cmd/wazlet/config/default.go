@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/wazlet/wazlet/actors"
+	"github.com/wazlet/wazlet/kube/certs"
 )
 
 // StandalonePodCIDR is the podCIDR of a node without a cluster: loopback addresses, which need no network set-up.
@@ -71,7 +72,10 @@ func (h Host) base() NodeConfiguration {
 			InsecureRegistries:  []string{},
 			GC:                  ImageGC{HighPercent: 85, LowPercent: 80},
 		},
-		KubeletServer: Listener{Address: "0.0.0.0", Port: 10250},
+		KubeletServer: KubeletServer{
+			Listener:           Listener{Address: "0.0.0.0", Port: 10250},
+			ServingCertificate: ServingCertificate{Mode: string(certs.ServingCSR)},
+		},
 		Debug:         Listener{Address: "127.0.0.1", Port: 10248},
 		Logging:       Logging{Level: LevelInfo, Format: FormatJSON},
 	}

@@ -75,7 +75,7 @@ func (f *Flags) override(c NodeConfiguration) NodeConfiguration {
 		"pod-cidr":             func() { c.PodCIDR = f.values.PodCIDR },
 		"max-pods":             func() { c.MaxPods = f.values.MaxPods },
 		"debug-address":        func() { c.Debug = f.debugAddress.Listener },
-		"kubelet-address":      func() { c.KubeletServer = f.kubeletAddress.Listener },
+		"kubelet-address":      func() { c.KubeletServer.Listener = f.kubeletAddress.Listener },
 		"log-level":            func() { c.Logging.Level = LogLevel(f.logLevel) },
 		"log-format":           func() { c.Logging.Format = LogFormat(f.logFormat) },
 	} {

@@ -2,6 +2,7 @@
 package config
 
 import (
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/wazlet/wazlet/actors"
@@ -32,6 +33,16 @@ type NodeConfiguration struct {
 	// ManifestDir is watched for static Pods; empty means none. Default: /etc/wazlet/manifests, for other users than root
 	// $XDG_CONFIG_HOME/wazlet/manifests or ~/.config/wazlet/manifests.
 	ManifestDir string `json:"manifestDir"`
+	// NodeIP is the address that the cluster reaches this node at. Default: what its name resolves to, or the address of the
+	// interface with the default route.
+	NodeIP string `json:"nodeIP,omitempty"`
+	// NodeLabels are added to the Node object.
+	NodeLabels map[string]string `json:"nodeLabels,omitempty"`
+	// RegisterWithTaints are the taints of a new Node object. Default: kubernetes.io/arch=wasm32-wasi, NoSchedule and
+	// NoExecute; an empty list registers it without any.
+	RegisterWithTaints []corev1.Taint `json:"registerWithTaints,omitempty"`
+	// Reserved is what Pods cannot have: cpu, memory, ephemeral-storage, pods.
+	Reserved corev1.ResourceList `json:"reserved,omitempty"`
 	// MaxPods bounds the Pods of this node; default 250.
 	MaxPods int `json:"maxPods"`
 	// PodCIDR is what Pods' addresses are taken from. Default: what the Node object says, standalone 127.88.0.0/16.
@@ -40,7 +51,7 @@ type NodeConfiguration struct {
 	Isolation     Isolation          `json:"isolation"`
 	Supervision   actors.Supervision `json:"supervision"`
 	Images        Images             `json:"images"`
-	KubeletServer Listener           `json:"kubeletServer"`
+	KubeletServer KubeletServer      `json:"kubeletServer"`
 	Debug         Listener           `json:"debug"`
 	Logging       Logging            `json:"logging"`
 }
@@ -92,6 +103,24 @@ type Listener struct {
 	// Address is an IP address.
 	Address string `json:"address"`
 	Port    int    `json:"port"`
+}
+
+// KubeletServer is the API that kubectl logs and the API server talk to.
+type KubeletServer struct {
+	Listener `json:",inline"`
+	// ServingCertificate says where the server's certificate comes from.
+	ServingCertificate ServingCertificate `json:"servingCertificate"`
+	// ClientCAFile holds the authorities of client certificates in PEM. Default: the authority of the kubeconfig.
+	ClientCAFile string `json:"clientCAFile,omitempty"`
+}
+
+// ServingCertificate is a way to get a certificate.
+type ServingCertificate struct {
+	// Mode is csr (the cluster signs it; default), self-signed or files.
+	Mode string `json:"mode"`
+	// CertFile and KeyFile are for files; they are read again when they change.
+	CertFile string `json:"certFile,omitempty"`
+	KeyFile  string `json:"keyFile,omitempty"`
 }
 
 // LogLevel is the least important level that is written.

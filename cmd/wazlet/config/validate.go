@@ -12,10 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/wazlet/wazlet/kube/certs"
+	"github.com/wazlet/wazlet/kube/node"
 	"github.com/wazlet/wazlet/kube/source/strictyaml"
 )
-
-const noCluster = "joining a cluster is not part of this release; leave it empty for a standalone node"
 
 // Validate joins every problem of c as "field.path: problem (got X)".
 func (c NodeConfiguration) Validate() error {
@@ -69,11 +69,20 @@ func (c NodeConfiguration) validateNode() field.ErrorList {
 		all = append(all, absolute(field.NewPath("manifestDir"), c.ManifestDir)...)
 	}
 	if c.Kubeconfig != "" {
-		all = append(all, field.Invalid(field.NewPath("kubeconfig"), c.Kubeconfig, noCluster))
+		all = append(all, absolute(field.NewPath("kubeconfig"), c.Kubeconfig)...)
 	}
 	if c.BootstrapKubeconfig != "" {
-		all = append(all, field.Invalid(field.NewPath("bootstrapKubeconfig"), c.BootstrapKubeconfig, noCluster))
+		all = append(all, absolute(field.NewPath("bootstrapKubeconfig"), c.BootstrapKubeconfig)...)
 	}
+	if c.BootstrapKubeconfig != "" && c.Kubeconfig == "" {
+		all = append(all, field.Required(field.NewPath("kubeconfig"), "bootstrapKubeconfig asks for a kubeconfig; this is where it is written"))
+	}
+	if c.NodeIP != "" {
+		all = append(all, node.ValidateNodeIPs(field.NewPath("nodeIP"), []string{c.NodeIP})...)
+	}
+	all = append(all, node.ValidateLabels(field.NewPath("nodeLabels"), c.NodeLabels)...)
+	all = append(all, node.ValidateTaints(field.NewPath("registerWithTaints"), c.RegisterWithTaints)...)
+	all = append(all, node.ValidateReserved(field.NewPath("reserved"), c.Reserved)...)
 	all = append(all, between(field.NewPath("maxPods"), c.MaxPods, 1, maxMaxPods)...)
 	all = append(all, cidr(field.NewPath("podCIDR"), c.PodCIDR)...)
 	return all
@@ -130,7 +139,22 @@ func (i Images) validate(path *field.Path) field.ErrorList {
 func (c NodeConfiguration) validateServers() field.ErrorList {
 	kubelet, debug := field.NewPath("kubeletServer"), field.NewPath("debug")
 	all := append(c.KubeletServer.validate(kubelet), c.Debug.validate(debug)...)
-	if c.Debug.Port != 0 && c.Debug == c.KubeletServer {
+	serving := kubelet.Child("servingCertificate")
+	all = append(all, oneOf(serving.Child("mode"), certs.ServingMode(c.KubeletServer.ServingCertificate.Mode), certs.ServingModes()...)...)
+	for name, file := range map[string]string{
+		"certFile": c.KubeletServer.ServingCertificate.CertFile, "keyFile": c.KubeletServer.ServingCertificate.KeyFile,
+	} {
+		switch files := c.KubeletServer.ServingCertificate.Mode == string(certs.ServingFiles); {
+		case files:
+			all = append(all, absolute(serving.Child(name), file)...)
+		case file != "":
+			all = append(all, field.Forbidden(serving.Child(name), "is for mode files only"))
+		}
+	}
+	if c.KubeletServer.ClientCAFile != "" {
+		all = append(all, absolute(kubelet.Child("clientCAFile"), c.KubeletServer.ClientCAFile)...)
+	}
+	if c.Debug.Port != 0 && c.Debug == c.KubeletServer.Listener {
 		all = append(all, field.Invalid(debug.Child("port"), c.Debug.Port, "must not be the port of kubeletServer"))
 	}
 	return all

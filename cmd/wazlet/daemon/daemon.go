@@ -1,12 +1,14 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -63,6 +65,7 @@ type daemon struct {
 	metrics  *metrics.Metrics
 	system   *actors.System
 	node     *actor.PID
+	cluster  *cluster // nil on a standalone node
 
 	// fatal receives why the daemon must end.
 	fatal chan error
@@ -99,6 +102,11 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	if d.Config.Kubeconfig != "" {
+		if d.cluster, err = d.join(ctx); err != nil {
+			return errors.Join(err, server.Close())
+		}
+	}
 	if err := d.spawn(); err != nil {
 		return errors.Join(err, server.Close())
 	}
@@ -106,7 +114,13 @@ func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var services sync.WaitGroup
 	d.serve(ctx, &services, server)
+	if d.cluster != nil {
+		d.cluster.serve(ctx, &services)
+	}
 	err = d.untilEnd(ctx)
+	if d.cluster != nil {
+		d.cluster.flush(ctx)
+	}
 	cancel()
 	d.recorder.Close()
 	services.Wait()
@@ -174,7 +188,7 @@ func (d *daemon) assemble() (err error) {
 	}
 	d.system = actors.New(actors.Options{
 		Logger:   d.log.Logger,
-		Observer: actors.Tee(logEvents(d.log.Logger), d.recorder.Observe, d.metrics.Observe),
+		Observer: actors.Tee(logEvents(d.log.Logger), d.recorder.Observe, d.metrics.Observe, d.observe),
 	})
 	return nil
 }
@@ -191,6 +205,7 @@ func (d *daemon) spawn() (err error) {
 	}
 	d.node, err = nodeactor.Spawn(d.system, nodeactor.Config{
 		RootDir: c.RootDir, PodLogsDir: c.PodLogsDir, NodeName: c.NodeName, MaxPods: c.MaxPods, Supervision: c.Supervision,
+		OnStatus: d.onStatus, OnEnded: d.onEnded,
 	}, nodeactor.Deps{
 		Pod: func(start podactor.Start) (*actor.Props, *actors.Handle) {
 			ref := podOf(start)
@@ -208,6 +223,31 @@ func (d *daemon) spawn() (err error) {
 	}
 	return nil
 }
+
+// observe, onStatus and onEnded pass on to the cluster, if there is one.
+func (d *daemon) observe(e actors.Event) {
+	if d.cluster != nil {
+		d.cluster.observe(e)
+	}
+}
+
+func (d *daemon) onStatus(pod *corev1.Pod, s corev1.PodStatus) {
+	if d.cluster != nil {
+		d.cluster.onStatus(pod, s)
+	}
+}
+
+func (d *daemon) onEnded(pod *corev1.Pod) {
+	if d.cluster != nil {
+		d.cluster.onEnded(pod)
+	}
+}
+
+// tell sends a command to the node actor.
+func (d *daemon) tell(c nodeactor.Command) { d.system.Root().Send(d.node, c) }
+
+// version is wazlet's, never empty.
+func (d *daemon) version() string { return cmp.Or(d.Version, "dev") }
 
 // podOf names the Pod that a pod actor begins with.
 func podOf(start podactor.Start) actors.PodRef {
@@ -229,6 +269,15 @@ func (d *daemon) die(err error) {
 // pods lists the Pods of the node.
 func (d *daemon) pods(ctx context.Context) ([]*corev1.Pod, error) {
 	return actors.Ask(ctx, d.system, d.node, func(reply chan<- []*corev1.Pod) any { return nodeactor.List{Reply: reply} })
+}
+
+// runningPods lists the Pods that have a container running.
+func (d *daemon) runningPods(ctx context.Context) ([]*corev1.Pod, error) {
+	pods, err := d.pods(ctx)
+	return slices.DeleteFunc(pods, func(p *corev1.Pod) bool {
+		all := slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses)
+		return !slices.ContainsFunc(all, func(c corev1.ContainerStatus) bool { return c.State.Running != nil })
+	}), err
 }
 
 // untilEnd waits for what ends the daemon: a signal, after which Pods are drained or kept, or a fatal error.

@@ -29,8 +29,15 @@ func (d *daemon) cgroups() bundle.Cgroups {
 
 // watchManifests tells the node actor which Pods are wanted.
 func (d *daemon) watchManifests(ctx context.Context) {
+	wanted := d.resync
+	if d.cluster != nil {
+		wanted = func(pods []*corev1.Pod) {
+			d.cluster.merge.Static(pods)
+			d.cluster.status.Statics(pods)
+		}
+	}
 	if d.Config.ManifestDir == "" {
-		d.resync(nil)
+		wanted(nil)
 		return
 	}
 	known, err := d.pods(ctx)
@@ -38,7 +45,7 @@ func (d *daemon) watchManifests(ctx context.Context) {
 		return // the daemon is ending
 	}
 	err = source.New(source.Options{
-		Dir: d.Config.ManifestDir, NodeName: d.Config.NodeName, Known: known, OnPods: d.resync,
+		Dir: d.Config.ManifestDir, NodeName: d.Config.NodeName, Known: known, OnPods: wanted,
 		OnProblem: func(p source.Problem) { d.log.Error("manifest refused", zap.Error(p)) },
 	}).Run(ctx)
 	if err != nil {
