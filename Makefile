@@ -17,9 +17,17 @@ GUESTS     += $(C_EXAMPLES:%=$(BIN)/examples/%.wasm)
 endif
 
 RUN      := .run
+# The development cluster: its directory, and the network namespace it runs in (root; empty: none). It is a module of its
+# own, because it links all of Kubernetes: the first build takes minutes.
+CLUSTER  ?= $(RUN)/cluster
+NETNS    ?=
+INSIDE   := $(if $(NETNS),ip netns exec $(NETNS))
+DEV      := deploy/devcluster
+K8S      := k8s.io/component-base/version
+DEVFLAGS := -s -w -X $(K8S).gitVersion=v1.36.3 -X $(K8S).gitMajor=1 -X $(K8S).gitMinor=36
 SEEDS    ?= 200
 
-.PHONY: help build run examples import test test-unit test-sim test-e2e lint fmt bench gen check ci clean
+.PHONY: help build run examples import cluster cluster-down test test-unit test-sim test-e2e test-devcluster lint fmt bench gen check ci clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -52,6 +60,22 @@ import: build examples
 	@for g in $(GUESTS); do n=$$(basename $$g .wasm); \
 	  $(BIN)/wazlet image import $$g --name localhost/wazlet-examples/$$n:v1 --root-dir $(RUN)/state || exit 1; done
 
+$(BIN)/devcluster: $(wildcard $(DEV)/*.go $(DEV)/internal/*/*.go) $(DEV)/go.mod
+	cd $(DEV) && $(GO) build -ldflags '$(DEVFLAGS)' -o $(CURDIR)/$@ .
+
+$(BIN)/kubectl: $(DEV)/go.mod
+	cd $(DEV) && $(GO) build -ldflags '$(DEVFLAGS)' -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/kubectl
+
+cluster: $(BIN)/devcluster $(BIN)/kubectl ## a Kubernetes control plane on loopback, in the background
+	@$(BIN)/devcluster status --dir $(CLUSTER) >/dev/null 2>&1 || \
+	  $(BIN)/devcluster up --dir $(CLUSTER) $(if $(NETNS),--netns $(NETNS)) >/dev/null
+	@$(INSIDE) $(BIN)/kubectl --kubeconfig $(CLUSTER)/admin.kubeconfig apply -f deploy/runtimeclass >/dev/null
+	@$(BIN)/devcluster status --dir $(CLUSTER)
+	@echo 'export PATH=$(CURDIR)/$(BIN):$$PATH'
+
+cluster-down: $(BIN)/devcluster ## ends it and removes its state
+	$(BIN)/devcluster down --dir $(CLUSTER) --purge
+
 test: test-unit test-sim test-e2e ## everything
 
 test-unit: ## unit tests with the race detector
@@ -62,6 +86,9 @@ test-sim: ## the seeded simulations, SEEDS of them (default 200)
 
 test-e2e: build examples ## the real binaries, end to end
 	$(GO) test -race -count=1 -timeout 20m -tags e2e ./cmd/wazlet/e2e
+
+test-devcluster: $(BIN)/devcluster $(BIN)/kubectl ## the development cluster itself
+	cd $(DEV) && $(GO) test -vet=off -count=1 -timeout 15m ./internal/... ./e2e
 
 lint: ## golangci-lint and go vet for every platform we build on
 	$(TOOL) golangci-lint run ./...
@@ -81,6 +108,7 @@ gen: ## generated files
 
 check: ## what CI checks besides the tests: tidy, generated files, format, lint
 	$(GO) mod tidy -diff
+	cd $(DEV) && $(GO) mod tidy -diff
 	$(TOOL) golangci-lint fmt --diff ./...
 	$(MAKE) gen && git diff --exit-code
 	$(MAKE) lint
@@ -88,4 +116,5 @@ check: ## what CI checks besides the tests: tidy, generated files, format, lint
 ci: check test ## what CI runs
 
 clean: ## removes what was built; a node's state in .run too
+	@test ! -f $(RUN)/cluster/lock || $(BIN)/devcluster down --dir $(RUN)/cluster --purge
 	rm -rf $(BIN) $(RUN)

@@ -1,4 +1,5 @@
-package main
+// Package pki makes the keys, certificates and kubeconfigs of a control plane.
+package pki
 
 import (
 	"crypto"
@@ -7,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,82 +24,74 @@ import (
 	"k8s.io/client-go/util/keyutil"
 )
 
-// authority is a certificate authority. It is kept across restarts, so that nodes stay members.
-type authority struct {
+// Validity is how long certificates hold. They are made anew at each start.
+const Validity = 365 * 24 * time.Hour
+
+// Authority is a certificate authority. Its key outlives restarts, so that nodes stay members and tokens stay valid.
+type Authority struct {
 	cert *x509.Certificate
 	key  crypto.Signer
 	dir  string
 }
 
-const validity = 365 * 24 * time.Hour
-
-// openAuthority reads the CA called name in dir, or makes it.
-func openAuthority(dir, name string) (*authority, error) {
-	a := &authority{dir: dir}
+// Open reads the authority called name in dir, NAME.crt and NAME.key, or makes it when neither file is there.
+func Open(dir, name string) (*Authority, error) {
 	certFile, keyFile := filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key")
 	certs, err := certutil.CertsFromFile(certFile)
-	if err == nil {
-		key, err := keyutil.PrivateKeyFromFile(keyFile)
-		if err != nil {
-			return nil, err
-		}
-		a.cert, a.key = certs[0], key.(crypto.Signer)
-		return a, nil
+	if errors.Is(err, fs.ErrNotExist) {
+		return create(dir, name)
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", certFile, err)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := keyutil.PrivateKeyFromFile(keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", keyFile, err)
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("read %s: a %T cannot sign", keyFile, key)
+	}
+	return &Authority{cert: certs[0], key: signer, dir: dir}, nil
+}
+
+// create writes the key first: a certificate without its key would never be mended.
+func create(dir, name string) (*Authority, error) {
+	key, err := newKey(filepath.Join(dir, name+".key"))
 	if err != nil {
 		return nil, err
 	}
-	if a.cert, err = certutil.NewSelfSignedCACert(certutil.Config{CommonName: name}, key); err != nil {
-		return nil, err
-	}
-	a.key = key
-	return a, errors.Join(writeKey(keyFile, key), certutil.WriteCert(certFile, pemCert(a.cert)))
-}
-
-func pemCert(c *x509.Certificate) []byte {
-	out, err := certutil.EncodeCertificates(c)
+	cert, err := certutil.NewSelfSignedCACert(certutil.Config{CommonName: name}, key)
 	if err != nil {
-		panic(err) // it encodes into memory
+		return nil, fmt.Errorf("make the authority %s: %w", name, err)
 	}
-	return out
+	return &Authority{cert: cert, key: key, dir: dir}, writeCert(filepath.Join(dir, name+".crt"), cert.Raw)
 }
 
-func writeKey(file string, key crypto.Signer) error {
-	out, err := keyutil.MarshalPrivateKeyToPEM(key)
+// Leaf is a certificate to be made.
+type Leaf struct {
+	Name, CommonName string
+	Organizations    []string
+	Hosts            []string // names and addresses of a server
+}
+
+// Issue makes a key and a certificate and writes them beside the authority's, as NAME.key and NAME.crt.
+func (a *Authority) Issue(l Leaf) error {
+	key, err := newKey(filepath.Join(a.dir, l.Name+".key"))
 	if err != nil {
 		return err
 	}
-	return keyutil.WriteKey(file, out)
-}
-
-// leaf is a certificate to be made.
-type leaf struct {
-	name, cn string
-	org      []string
-	hosts    []string // for a server
-}
-
-// issue makes a key and a certificate, NAME.key and NAME.crt beside the CA's, and returns their paths.
-func (a *authority) issue(l leaf) (certFile, keyFile string, err error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return "", "", err
-	}
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
-		return "", "", err
+		return fmt.Errorf("issue %s: %w", l.Name, err)
 	}
 	t := &x509.Certificate{
-		Subject: pkix.Name{CommonName: l.cn, Organization: l.org}, SerialNumber: serial,
-		NotBefore: a.cert.NotBefore, NotAfter: time.Now().Add(validity),
-		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
+		Subject: pkix.Name{CommonName: l.CommonName, Organization: l.Organizations}, SerialNumber: serial,
+		NotBefore: a.cert.NotBefore, NotAfter: time.Now().Add(Validity),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	}
-	for _, h := range l.hosts {
+	for _, h := range l.Hosts {
 		if ip := net.ParseIP(h); ip != nil {
 			t.IPAddresses = append(t.IPAddresses, ip)
 		} else {
@@ -106,35 +100,59 @@ func (a *authority) issue(l leaf) (certFile, keyFile string, err error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, t, a.cert, key.Public(), a.key)
 	if err != nil {
-		return "", "", fmt.Errorf("issue %s: %w", l.name, err)
+		return fmt.Errorf("issue %s: %w", l.Name, err)
 	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return "", "", err
-	}
-	certFile, keyFile = filepath.Join(a.dir, l.name+".crt"), filepath.Join(a.dir, l.name+".key")
-	return certFile, keyFile, errors.Join(writeKey(keyFile, key), certutil.WriteCert(certFile, pemCert(cert)))
+	return writeCert(filepath.Join(a.dir, l.Name+".crt"), der)
 }
 
-// kubeconfig writes a kubeconfig for a client certificate of l, or for token when there is one.
-func (a *authority) kubeconfig(file, server string, l leaf, token string) error {
-	user := &clientcmdapi.AuthInfo{Token: token}
-	if token == "" {
-		certFile, keyFile, err := a.issue(l)
-		if err != nil {
-			return err
-		}
-		if user.ClientCertificateData, err = os.ReadFile(certFile); err != nil {
-			return err
-		}
-		if user.ClientKeyData, err = os.ReadFile(keyFile); err != nil {
-			return err
-		}
+// ClientKubeconfig writes a kubeconfig whose user is a certificate of l.
+func (a *Authority) ClientKubeconfig(file, server string, l Leaf) error {
+	if err := a.Issue(l); err != nil {
+		return err
 	}
+	cert, err := os.ReadFile(filepath.Join(a.dir, l.Name+".crt"))
+	if err != nil {
+		return err
+	}
+	key, err := os.ReadFile(filepath.Join(a.dir, l.Name+".key"))
+	if err != nil {
+		return err
+	}
+	return a.kubeconfig(file, server, &clientcmdapi.AuthInfo{ClientCertificateData: cert, ClientKeyData: key})
+}
+
+// TokenKubeconfig writes a kubeconfig whose user is a bearer token.
+func (a *Authority) TokenKubeconfig(file, server, token string) error {
+	return a.kubeconfig(file, server, &clientcmdapi.AuthInfo{Token: token})
+}
+
+func (a *Authority) kubeconfig(file, server string, user *clientcmdapi.AuthInfo) error {
+	const name = "devcluster"
 	c := clientcmdapi.NewConfig()
-	c.Clusters["devcluster"] = &clientcmdapi.Cluster{Server: server, CertificateAuthorityData: pemCert(a.cert)}
+	c.Clusters[name] = &clientcmdapi.Cluster{Server: server, CertificateAuthorityData: encode(a.cert.Raw)}
 	c.AuthInfos["user"] = user
-	c.Contexts["devcluster"] = &clientcmdapi.Context{Cluster: "devcluster", AuthInfo: "user"}
-	c.CurrentContext = "devcluster"
-	return clientcmd.WriteToFile(*c, file)
+	c.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: "user"}
+	c.CurrentContext = name
+	if err := clientcmd.WriteToFile(*c, file); err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
+	}
+	return nil
+}
+
+func newKey(file string) (*ecdsa.PrivateKey, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make %s: %w", file, err)
+	}
+	out, err := keyutil.MarshalPrivateKeyToPEM(key)
+	if err != nil {
+		return nil, fmt.Errorf("make %s: %w", file, err)
+	}
+	return key, keyutil.WriteKey(file, out)
+}
+
+func writeCert(file string, der []byte) error { return certutil.WriteCert(file, encode(der)) }
+
+func encode(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: certutil.CertificateBlockType, Bytes: der})
 }
