@@ -128,8 +128,8 @@ func (p *Pods) deleted(obj any) {
 }
 
 // failed reports what keeps the watch from working. That it ends now and then is how watches are.
-func (p *Pods) failed(_ context.Context, _ *cache.Reflector, err error) {
-	if errors.Is(err, io.EOF) || apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+func (p *Pods) failed(ctx context.Context, _ *cache.Reflector, err error) {
+	if ctx.Err() != nil || errors.Is(err, io.EOF) || apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
 		return
 	}
 	p.o.OnProblem(fmt.Errorf("watch pods of node %s: %w", p.o.NodeName, err))
