@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -25,6 +26,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	certutil "k8s.io/client-go/util/cert"
 )
 
 func quantity(s string) resource.Quantity { return resource.MustParse(s) }
@@ -57,7 +59,7 @@ func TestCluster(t *testing.T) {
 	beside := filepath.Join(t.TempDir(), "b")
 	second := make(chan error, 1)
 	go func() { // at the same time
-		out, err := devcluster(t, "up", "--dir", beside)
+		out, err := devcluster(t, "up", "--dir", beside, "--signing-duration", "2m")
 		if err != nil {
 			err = fmt.Errorf("%w: %s", err, out)
 		}
@@ -278,6 +280,13 @@ func (s *stage) beside(t *testing.T, dir string, err error) {
 	if err != nil || len(nodes.Items) != 0 {
 		t.Errorf("the second cluster has %d nodes, %v", len(nodes.Items), err)
 	}
+	cert, err := certutil.ParseCertsPEM(join(t, dir, "n9").CertData)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now := time.Now(); cert[0].NotAfter.After(now.Add(2 * time.Minute)) {
+		t.Errorf("at %v a certificate is valid until %v, want 2m", now, cert[0].NotAfter)
+	}
 }
 
 // restart: everything that was handed out before is as good as before.
@@ -398,6 +407,27 @@ func TestNetworkNamespace(t *testing.T) {
 			t.Errorf("%s is there after down --purge: %v", path, err)
 		}
 	}
+}
+
+// TestInterruptedUp: Ctrl-C on up leaves no process behind.
+func TestInterruptedUp(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "f")
+	cmd := exec.CommandContext(t.Context(), binary(t, "devcluster", "DEVCLUSTER"), "up", "--dir", dir)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it serves", func() error {
+		_, err := devcluster(t, "status", "--dir", dir)
+		return err
+	})
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("an interrupted up succeeded")
+	}
+	fails(t, "does not run", "status", "--dir", dir)
+	down(t, dir, "--purge")
 }
 
 func TestForeignDirectoriesAreLeftAlone(t *testing.T) {
