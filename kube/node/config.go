@@ -3,6 +3,8 @@ package node
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"runtime"
 	"time"
 
 	"go.uber.org/zap"
@@ -104,6 +106,25 @@ func (c Config) validate() error {
 	errs = append(errs, ValidateTaints(field.NewPath("registerWithTaints"), c.Taints).ToAggregate())
 	errs = append(errs, ValidateReserved(field.NewPath("reserved"), c.Reserved).ToAggregate())
 	return errors.Join(errs...)
+}
+
+func (c Config) withDefaults() Config {
+	if c.Hostname == "" {
+		c.Hostname = c.NodeName
+	}
+	if c.HostArch == "" {
+		c.HostArch = runtime.GOARCH
+	}
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	if c.Clock == nil {
+		c.Clock = clock.RealClock{}
+	}
+	if c.Random == nil {
+		c.Random = rand.Float64
+	}
+	return c
 }
 
 // Machine is what nodeInfo and capacity are made of. Zero numbers mean that they could not be found out.

@@ -2,8 +2,6 @@ package node
 
 import (
 	"context"
-	"math/rand/v2"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -53,21 +51,7 @@ func New(config Config) (*Controller, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	if config.Hostname == "" {
-		config.Hostname = config.NodeName
-	}
-	if config.HostArch == "" {
-		config.HostArch = runtime.GOARCH
-	}
-	if config.Log == nil {
-		config.Log = zap.NewNop()
-	}
-	if config.Clock == nil {
-		config.Clock = clock.RealClock{}
-	}
-	if config.Random == nil {
-		config.Random = rand.Float64
-	}
+	config = config.withDefaults()
 	c := &Controller{
 		config: config, log: config.Log.With(zap.String("node", config.NodeName)), clock: config.Clock,
 		registered: make(chan struct{}), nudge: make(chan struct{}, 1), gone: make(chan struct{}, 1),

@@ -1,0 +1,553 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/record"
+)
+
+// cluster is a fake API server that gives UIDs and counts requests.
+type cluster struct {
+	*fake.Clientset
+	t             *testing.T
+	uids, version int
+	drop          func(*corev1.Node)
+}
+
+func newCluster(t *testing.T, objects ...runtime.Object) *cluster {
+	c := &cluster{Clientset: fake.NewClientset(objects...), t: t, version: 100}
+	c.PrependReactor("create", "nodes", c.write)
+	c.PrependReactor("update", "nodes", c.write)
+	c.PrependReactor("patch", "nodes", c.write)
+	return c
+}
+
+// write does what the fake leaves out: it gives UIDs and resource versions, and drops what drop drops.
+func (c *cluster) write(a clienttesting.Action) (bool, runtime.Object, error) {
+	_, object, err := clienttesting.ObjectReaction(c.Tracker())(a)
+	if err != nil {
+		return true, nil, err
+	}
+	n := object.(*corev1.Node).DeepCopy()
+	if n.UID == "" {
+		c.uids++
+		n.UID = types.UID(fmt.Sprintf("uid-%d", c.uids))
+	}
+	c.version++
+	n.ResourceVersion = strconv.Itoa(c.version)
+	if c.drop != nil {
+		c.drop(n)
+	}
+	return true, n, c.Tracker().Update(corev1.SchemeGroupVersion.WithResource("nodes"), n, "")
+}
+
+// clientset avoids an interface that holds a nil pointer.
+func (c *cluster) clientset() kubernetes.Interface {
+	if c == nil {
+		return nil
+	}
+	return c
+}
+
+func (c *cluster) count(verb, resource string) int {
+	n := 0
+	for _, a := range c.Actions() {
+		if a.Matches(verb, resource) {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *cluster) node() *corev1.Node {
+	c.t.Helper()
+	n, err := c.Tracker().Get(corev1.SchemeGroupVersion.WithResource("nodes"), "", "edge")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return n.(*corev1.Node)
+}
+
+// deny makes requests fail while it answers an error.
+func (c *cluster) deny(verb, resource string, why func() error) {
+	c.PrependReactor(verb, resource, func(clienttesting.Action) (bool, runtime.Object, error) {
+		err := why()
+		return err != nil, nil, err
+	})
+}
+
+func testMachine() Machine {
+	return Machine{
+		MachineID: "m1", SystemUUID: "s1", BootID: "b1", KernelVersion: "6.12.0", OSImage: "Debian GNU/Linux 12", CPUs: 4,
+		MemoryBytes: 8 << 30, DiskBytes: 100 << 30,
+	}
+}
+
+func testConfig(client *cluster) Config {
+	return Config{
+		NodeName: "edge", HostArch: "amd64", Version: "0.2.0", KubeletVersion: "v1.36.3", Port: 10250, MaxPods: 250,
+		Client: client.clientset(),
+		Addresses: func() ([]corev1.NodeAddress, error) {
+			return []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.7"}}, nil
+		},
+		Machine: func() (Machine, error) { return testMachine(), nil },
+		Random:  func() float64 { return 0.5 },
+	}
+}
+
+// start runs a controller in a synctest bubble; it ends with the test's body.
+func start(t *testing.T, config Config) (c *Controller, stop func()) {
+	t.Helper()
+	c, err := New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.Run(ctx)
+	}()
+	return c, func() {
+		cancel()
+		<-done
+		synctest.Wait()
+	}
+}
+
+// pass lets time pass.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func drain(r *record.FakeRecorder) []string {
+	var out []string
+	for {
+		select {
+		case e := <-r.Events:
+			out = append(out, e)
+		default:
+			return out
+		}
+	}
+}
+
+func TestReadySoonAfterItCan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newCluster(t)
+		var starting atomic.Pointer[error]
+		reason := errors.New("the image store is not open")
+		starting.Store(&reason)
+		config := testConfig(api)
+		recorder := record.NewFakeRecorder(100)
+		config.Recorder = recorder
+		config.Ready = func() error { return *starting.Load() }
+		_, stop := start(t, config)
+		defer stop()
+
+		pass(3050 * time.Millisecond)
+		_, ready := condition(api.node(), corev1.NodeReady)
+		if ready.Status != corev1.ConditionFalse || ready.Message != reason.Error() {
+			t.Errorf("before: %v %q, want False and the reason", ready.Status, ready.Message)
+		}
+		if n := api.count("patch", "nodes"); n != 0 {
+			t.Errorf("%d patches before anything changed", n)
+		}
+		var none error
+		starting.Store(&none)
+		pass(fastInterval)
+		_, ready = condition(api.node(), corev1.NodeReady)
+		if ready.Status != corev1.ConditionTrue || ready.Reason != "KubeletReady" {
+			t.Errorf("100 ms after: %v %s, want True KubeletReady", ready.Status, ready.Reason)
+		}
+		if n := api.count("patch", "nodes"); n != 1 {
+			t.Errorf("%d patches, want 1", n)
+		}
+		want := []string{
+			"Normal Starting Starting kubelet.",
+			"Normal NodeHasSufficientMemory Node edge status is now: NodeHasSufficientMemory",
+			"Normal NodeHasNoDiskPressure Node edge status is now: NodeHasNoDiskPressure",
+			"Normal NodeHasSufficientPID Node edge status is now: NodeHasSufficientPID",
+			"Normal NodeReady Node edge status is now: NodeReady",
+		}
+		if diff := cmp.Diff(want, drain(recorder)); diff != "" {
+			t.Error("events:", diff)
+		}
+	})
+}
+
+func TestWritesOnlyNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newCluster(t)
+		config := testConfig(api)
+		var images atomic.Int64
+		config.Images = func() []corev1.ContainerImage {
+			return make([]corev1.ContainerImage, images.Load())
+		}
+		c, stop := start(t, config)
+		defer stop()
+
+		pass(4*time.Minute + 55*time.Second)
+		if n := api.count("patch", "nodes"); n != 0 {
+			t.Errorf("%d patches without news, want 0", n)
+		}
+		pass(10 * time.Second)
+		if n := api.count("patch", "nodes"); n != 1 {
+			t.Errorf("%d patches after five minutes, want 1", n)
+		}
+		pass(5 * time.Minute)
+		if n := api.count("patch", "nodes"); n != 2 {
+			t.Errorf("%d patches after ten minutes, want 2", n)
+		}
+		images.Store(1)
+		c.Nudge()
+		synctest.Wait()
+		if n := api.count("patch", "nodes"); n != 3 {
+			t.Errorf("%d patches after news and a nudge, want 3", n)
+		}
+		if n := api.count("get", "nodes"); n != 0 {
+			t.Errorf("%d GETs, want none: there is a cache", n)
+		}
+	})
+}
+
+func TestJitterAfterAChange(t *testing.T) {
+	for name, tt := range map[string]struct {
+		random    float64
+		not, then time.Duration
+	}{
+		"early": {0, 2*time.Minute + 20*time.Second, 2*time.Minute + 45*time.Second},
+		"late":  {0.999, 7*time.Minute + 10*time.Second, 7*time.Minute + 45*time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := newCluster(t)
+				config := testConfig(api)
+				config.Random = func() float64 { return tt.random }
+				_, stop := start(t, config)
+				defer stop()
+				pass(tt.not)
+				if n := api.count("patch", "nodes"); n != 0 {
+					t.Errorf("%d patches at %v", n, tt.not)
+				}
+				pass(tt.then - tt.not)
+				if n := api.count("patch", "nodes"); n != 1 {
+					t.Errorf("%d patches at %v, want 1", n, tt.then)
+				}
+			})
+		})
+	}
+}
+
+func TestDeletedNodeAndLeaseComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newCluster(t)
+		_, stop := start(t, testConfig(api))
+		defer stop()
+		ctx := t.Context()
+		leases := api.CoordinationV1().Leases(corev1.NamespaceNodeLease)
+		pass(15 * time.Second)
+		l, err := leases.Get(ctx, "edge", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: "edge", UID: "uid-1"}}
+		if diff := cmp.Diff(want, l.OwnerReferences); diff != "" {
+			t.Error("owner:", diff)
+		}
+		if *l.Spec.LeaseDurationSeconds != 40 || *l.Spec.HolderIdentity != "edge" || time.Since(l.Spec.RenewTime.Time) > 11*time.Second {
+			t.Errorf("lease spec %+v", l.Spec)
+		}
+
+		if err := leases.Delete(ctx, "edge", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		pass(21 * time.Second)
+		if _, err := leases.Get(ctx, "edge", metav1.GetOptions{}); err != nil {
+			t.Error("the lease did not come back:", err)
+		}
+
+		if err := api.CoreV1().Nodes().Delete(ctx, "edge", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if n := api.node(); n.UID != "uid-2" || len(n.Spec.Taints) != 2 {
+			t.Errorf("after deletion: uid %s, %d taints, want uid-2, 2", n.UID, len(n.Spec.Taints))
+		}
+		pass(21 * time.Second)
+		l, err = leases.Get(ctx, "edge", metav1.GetOptions{})
+		if err != nil || len(l.OwnerReferences) != 1 || l.OwnerReferences[0].UID != "uid-2" {
+			t.Errorf("lease of the new node: %v %+v", err, l.OwnerReferences)
+		}
+	})
+}
+
+func TestRestartRefreshes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		long := metav1.NewTime(time.Now().Add(-time.Hour))
+		old := &corev1.Node{
+			ObjectMeta: metav1.ObjectMeta{
+				Name: "edge", UID: "uid-0", ResourceVersion: "1",
+				Labels:      map[string]string{"kubernetes.io/arch": "amd64", "zone": "a", "node-role.kubernetes.io/wasm": ""},
+				Annotations: map[string]string{"flannel": "x"},
+			},
+			Spec: corev1.NodeSpec{Taints: []corev1.Taint{{Key: "mine", Effect: corev1.TaintEffectNoSchedule}}, PodCIDRs: []string{"10.9.0.0/24"}},
+			Status: corev1.NodeStatus{
+				Capacity:  corev1.ResourceList{"example.com/gpu": quantity("2")},
+				Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}},
+				NodeInfo:  corev1.NodeSystemInfo{BootID: "b0"},
+				Conditions: []corev1.NodeCondition{
+					{Type: corev1.NodeReady, Status: corev1.ConditionUnknown, LastTransitionTime: long},
+					{Type: corev1.NodeNetworkUnavailable, Status: corev1.ConditionFalse, LastTransitionTime: long},
+					{Type: corev1.NodeMemoryPressure, Status: corev1.ConditionFalse, Reason: "KubeletHasSufficientMemory", LastTransitionTime: long},
+				},
+			},
+		}
+		api := newCluster(t, old)
+		config := testConfig(api)
+		config.Labels = map[string]string{"rack": "7"}
+		recorder := record.NewFakeRecorder(100)
+		config.Recorder = recorder
+		var cidrs []string
+		config.OnPodCIDRs = func(c []string) { cidrs = c }
+		c, stop := start(t, config)
+		defer stop()
+		<-c.Registered()
+		synctest.Wait()
+
+		n := api.node()
+		wantLabels := config.withDefaults().labels()
+		wantLabels["zone"], wantLabels["node-role.kubernetes.io/wasm"] = "a", ""
+		if diff := cmp.Diff(wantLabels, n.Labels); diff != "" {
+			t.Error("labels:", diff)
+		}
+		if diff := cmp.Diff(old.Spec, n.Spec); diff != "" {
+			t.Error("spec:", diff)
+		}
+		if n.Annotations["flannel"] != "x" || n.Annotations[annotationAttach] != "true" {
+			t.Error("annotations:", n.Annotations)
+		}
+		wantAddresses := []corev1.NodeAddress{{Type: "InternalIP", Address: "192.0.2.7"}, {Type: "Hostname", Address: "edge"}}
+		if diff := cmp.Diff(wantAddresses, n.Status.Addresses); diff != "" {
+			t.Error("addresses:", diff)
+		}
+		if q := n.Status.Capacity["example.com/gpu"]; q.Value() != 2 {
+			t.Error("a foreign resource was lost:", n.Status.Capacity)
+		}
+		_, memory := condition(n, corev1.NodeMemoryPressure)
+		if !memory.LastTransitionTime.Equal(&long) {
+			t.Errorf("MemoryPressure did not change, but its transition is %v", memory.LastTransitionTime)
+		}
+		if i, _ := condition(n, corev1.NodeNetworkUnavailable); i < 0 {
+			t.Error("a foreign condition was lost")
+		}
+		events := strings.Join(drain(recorder), "\n")
+		for _, want := range []string{"Warning Rebooted Node edge has been rebooted, boot id: b1", "Normal NodeReady ", "Normal NodeHasNoDiskPressure "} {
+			if !strings.Contains(events, want) {
+				t.Errorf("no event %q in\n%s", want, events)
+			}
+		}
+		if diff := cmp.Diff([]string{"10.9.0.0/24"}, cidrs); diff != "" {
+			t.Error("pod CIDRs:", diff)
+		}
+		if n := api.count("patch", "nodes"); n != 1 {
+			t.Errorf("%d patches, want 1", n)
+		}
+	})
+}
+
+func TestRegistrationIsTriedUntilItWorks(t *testing.T) {
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "edge", errors.New("no"))
+	t.Run("API server away", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			api := newCluster(t)
+			back := time.Now().Add(60 * time.Second)
+			api.deny("create", "nodes", func() error {
+				if time.Now().Before(back) {
+					return errors.New("connection refused")
+				}
+				return nil
+			})
+			c, stop := start(t, testConfig(api))
+			defer stop()
+			<-c.Registered()
+			if late := time.Since(back); late > registerMax {
+				t.Errorf("registered %v after the API server came back", late)
+			}
+			if n := api.count("create", "nodes"); n < 10 || n > 20 {
+				t.Errorf("%d tries in a minute, want 10 to 20", n)
+			}
+		})
+	})
+	t.Run("may not create, but exists", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			api := newCluster(t, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "edge"}})
+			api.deny("create", "nodes", func() error { return forbidden })
+			c, stop := start(t, testConfig(api))
+			defer stop()
+			<-c.Registered()
+			if got := api.node().Labels[corev1.LabelArchStable]; got != Arch {
+				t.Errorf("arch label %q", got)
+			}
+		})
+	})
+	t.Run("may not create, does not exist", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			api := newCluster(t)
+			api.deny("create", "nodes", func() error { return forbidden })
+			c, stop := start(t, testConfig(api))
+			pass(time.Minute)
+			stop()
+			select {
+			case <-c.Registered():
+				t.Error("registered")
+			default:
+			}
+		})
+	})
+}
+
+func TestFailedPatchIsTriedAgainLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newCluster(t)
+		failures := 0
+		api.deny("patch", "nodes", func() error {
+			if failures++; failures <= 3 {
+				return apierrors.NewConflict(schema.GroupResource{Resource: "nodes"}, "edge", errors.New("changed"))
+			}
+			return nil
+		})
+		config := testConfig(api)
+		var closed int
+		config.OnHeartbeatFailure = func() { closed++ }
+		var pressed atomic.Bool
+		config.Pressure = func() (Pressure, error) { return Pressure{Memory: pressed.Load()}, nil }
+		recorder := record.NewFakeRecorder(100)
+		config.Recorder = recorder
+		c, stop := start(t, config)
+		defer stop()
+		pass(time.Second)
+		drain(recorder)
+		pressed.Store(true)
+		c.Nudge()
+		synctest.Wait()
+		if _, memory := condition(api.node(), corev1.NodeMemoryPressure); memory.Status != corev1.ConditionTrue {
+			t.Errorf("MemoryPressure is %s", memory.Status)
+		}
+		if got := api.count("get", "nodes"); got != 3 {
+			t.Errorf("%d live GETs, want 3", got)
+		}
+		if closed != 2 {
+			t.Errorf("connections were closed %d times, want 2: after the second failure on", closed)
+		}
+		want := []string{"Normal NodeHasInsufficientMemory Node edge status is now: NodeHasInsufficientMemory"}
+		if diff := cmp.Diff(want, drain(recorder)); diff != "" {
+			t.Error("events must tell of a change once:", diff)
+		}
+	})
+}
+
+func TestFieldsThatTheServerDropsAreWrittenOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newCluster(t)
+		api.drop = func(n *corev1.Node) { n.Status.DeclaredFeatures = nil }
+		config := testConfig(api)
+		config.DeclaredFeatures = []string{"SomethingNew"}
+		_, stop := start(t, config)
+		defer stop()
+		pass(4 * time.Minute)
+		if n := api.count("patch", "nodes"); n != 1 {
+			t.Errorf("%d patches, want 1", n)
+		}
+	})
+}
+
+func TestTellsOfCordonAndPodCIDR(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newCluster(t)
+		config := testConfig(api)
+		recorder := record.NewFakeRecorder(100)
+		config.Recorder = recorder
+		var told [][]string
+		config.OnPodCIDRs = func(c []string) { told = append(told, c) }
+		c, stop := start(t, config)
+		defer stop()
+		pass(time.Second)
+		drain(recorder)
+		for _, unschedulable := range []bool{true, true, false} {
+			n := api.node().DeepCopy()
+			n.Spec.PodCIDRs = []string{"10.244.3.0/24"}
+			n.Spec.Unschedulable = unschedulable
+			if _, err := api.CoreV1().Nodes().Update(t.Context(), n, metav1.UpdateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if diff := cmp.Diff([][]string{{"10.244.3.0/24"}}, told); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff([]string{"10.244.3.0/24"}, c.PodCIDRs()); diff != "" {
+			t.Error(diff)
+		}
+		want := []string{
+			"Normal NodeNotSchedulable Node edge status is now: NodeNotSchedulable",
+			"Normal NodeSchedulable Node edge status is now: NodeSchedulable",
+		}
+		if diff := cmp.Diff(want, drain(recorder)); diff != "" {
+			t.Error(diff)
+		}
+		if got := c.Node().Spec.PodCIDRs; !slices.Equal(got, []string{"10.244.3.0/24"}) {
+			t.Error("Node() has pod CIDRs", got)
+		}
+	})
+}
+
+func TestAddressesForCertificates(t *testing.T) {
+	c, err := New(testConfig(newCluster(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []corev1.NodeAddress{{Type: "InternalIP", Address: "192.0.2.7"}, {Type: "Hostname", Address: "edge"}}
+	if diff := cmp.Diff(want, c.Addresses()); diff != "" {
+		t.Error("before registration:", diff)
+	}
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	config := Config{
+		Labels: map[string]string{"kubernetes.io/cluster": "x"}, Taints: []corev1.Taint{{Key: "a", Effect: "Never"}},
+		Reserved: corev1.ResourceList{"gpu": quantity("1")},
+	}
+	_, err := New(config)
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{
+		"Client: required", "NodeName: required", "Version: required", "KubeletVersion: required", "MaxPods: required",
+		"Addresses: required", "Machine: required", "nodeLabels", "registerWithTaints[0].effect", `reserved: Unsupported value: "gpu"`,
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in: %v", want, err)
+		}
+	}
+}
