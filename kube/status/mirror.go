@@ -55,19 +55,20 @@ func (m *Manager) settleOn(ctx context.Context, r record, live *corev1.Pod, stat
 }
 
 // stays tells whether a mirror may stay: it shows the version of its static Pod that is wanted, or one that is still ending
-// and has no successor.
+// and has no successor. A mirror that is over cannot show a static Pod that has begun once more.
 func (m *Manager) stays(r record, live *corev1.Pod, staticsKnown bool) bool {
 	switch {
 	case !staticsKnown:
 		return true
 	case live.DeletionTimestamp != nil:
 		return false
-	case r.static != nil:
-		return shows(live, r.static)
-	default:
-		e := shown(r, live)
+	}
+	e := shown(r, live)
+	if r.static == nil {
 		return e != nil && !e.ended
 	}
+	again := e != nil && e.known && !e.ended && terminal(live.Status.Phase) && !terminal(e.status.Phase)
+	return shows(live, r.static) && !again
 }
 
 // shown returns what the node says of the static Pod behind a mirror.

@@ -25,9 +25,10 @@ const (
 	Reconcile = 10 * time.Second
 	// DefaultWorkers is how many Pods are written at once.
 	DefaultWorkers = 10
-	// DefaultBackoffBase and DefaultBackoffMax bound the wait after a failure, which doubles each time.
+	// DefaultBackoffBase is the wait after a first failure, which doubles each time.
 	DefaultBackoffBase = 100 * time.Millisecond
-	DefaultBackoffMax  = 10 * time.Second
+	// DefaultBackoffMax is the longest such wait.
+	DefaultBackoffMax = 10 * time.Second
 	// requestTimeout bounds one request, so that a server that does not answer holds no worker for ever.
 	requestTimeout = 30 * time.Second
 	// echoDelay is how long a status waits that only says that the deletion was seen: the Pod's end usually overtakes it.
@@ -231,7 +232,7 @@ func (m *Manager) Run(ctx context.Context) {
 	for range m.c.Workers {
 		workers.Go(func() { m.work(ctx) })
 	}
-	m.reconcile() // orphaned mirrors
+	m.findOrphans()
 	tick := m.c.Clock.NewTicker(Reconcile)
 	defer tick.Stop()
 	for {

@@ -32,6 +32,7 @@ func (m *Manager) sync(ctx context.Context, name types.NamespacedName) error {
 		return nil
 	}
 	live, err := m.get(ctx, name, cached != nil)
+	r, staticsKnown = m.snapshot(name) // reading may have taken minutes, and only the latest is to be sent
 	switch {
 	case err != nil:
 		return err
@@ -207,6 +208,11 @@ func (m *Manager) reconcile() {
 			m.queue.Add(name)
 		}
 	}
+	m.findOrphans()
+}
+
+// findOrphans enqueues the mirror Pods that no static Pod explains.
+func (m *Manager) findOrphans() {
 	for _, p := range m.c.Pods.List() {
 		if source.IsMirror(p) {
 			if r, staticsKnown := m.snapshot(nameOf(p)); staticsKnown && r.static == nil {
