@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -14,19 +13,6 @@ import (
 type procID struct {
 	pid        int
 	startTicks uint64
-}
-
-// StartTicks is field 22 of /proc/PID/stat: when the process started, in clock ticks since boot.
-func StartTicks(pid int) (uint64, error) {
-	p, err := procfs.NewProc(pid)
-	if err != nil {
-		return 0, err
-	}
-	st, err := p.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return st.Starttime, nil
 }
 
 // writePID writes the pid file: "PID STARTTICKS". Daemon and shim both do, with the same content, so that there is no
@@ -79,7 +65,7 @@ func parsePID(data []byte) (procID, error) {
 
 // openPidfd opens the process; unix.ESRCH when it is gone or its pid belongs to another by now.
 func openPidfd(p procID) (*os.File, error) {
-	fd, err := unix.PidfdOpen(p.pid, unix.PIDFD_NONBLOCK)
+	fd, err := pidfdOpen(p.pid)
 	if err != nil {
 		return nil, os.NewSyscallError("pidfd_open", err)
 	}
