@@ -370,7 +370,7 @@ func TestBar(t *testing.T) {
 		b := &bar{options: []mpb.ContainerOption{mpb.WithOutput(&out), mpb.WithWidth(60), mpb.WithAutoRefresh(), mpb.WithRefreshRate(every)}}
 		drawn := func(p image.Progress) string {
 			b.report()(p)
-			time.Sleep(every) // of the bubble's clock
+			<-time.After(every) // by the clock of the bubble
 			synctest.Wait()
 			defer out.Reset()
 			return strings.TrimPrefix(out.String(), givenBack)
