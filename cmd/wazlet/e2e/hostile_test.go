@@ -62,7 +62,7 @@ func TestHostileGuestsAreContained(t *testing.T) {
 
 // in is n with another test to report to.
 func (n *node) in(t *testing.T) *node {
-	return &node{t: t, root: n.root, manifests: n.manifests, config: n.config, endpoint: n.endpoint}
+	return &node{t: t, root: n.root, manifests: n.manifests, config: n.config, endpoint: n.endpoint, nodeName: n.nodeName}
 }
 
 func failed(p corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed }
@@ -78,7 +78,7 @@ func terminatedWith(code int32) func(corev1.Pod) bool {
 func (n *node) awaitLog(pod, text string) {
 	n.t.Helper()
 	n.await("the log of "+pod+" to have "+text, func() error {
-		log, err := n.get("/containerLogs/default/" + pod + "-edge/main?limitBytes=4096")
+		log, err := n.get("/containerLogs/default/" + pod + "-" + n.nodeName + "/main?limitBytes=4096")
 		if err != nil {
 			return err
 		}

@@ -17,7 +17,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -64,12 +63,8 @@ func testMain(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "e2e: build the guest: %v\n%s", err, out)
 		return 1
 	}
-	sharedCache = filepath.Join(dir, "cache")
 	return m.Run()
 }
-
-// sharedCache is copied into every node, so that the guest is compiled once.
-var sharedCache string
 
 // node is a wazlet under test with its own state, and whatever it left running.
 type node struct {
@@ -78,8 +73,8 @@ type node struct {
 	manifests string
 	config    string
 	endpoint  string
+	nodeName  string
 
-	mu  sync.Mutex
 	cmd *exec.Cmd
 	log *os.File
 }
@@ -90,7 +85,7 @@ func newNode(t *testing.T) *node {
 	dir := t.TempDir()
 	n := &node{
 		t: t, root: filepath.Join(dir, "state"), manifests: filepath.Join(dir, "manifests"),
-		config: filepath.Join(dir, "node.yaml"),
+		config: filepath.Join(dir, "node.yaml"), nodeName: "edge",
 	}
 	for _, d := range []string{n.root, n.manifests} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
@@ -112,7 +107,7 @@ func newNode(t *testing.T) *node {
 // configure writes the node's configuration file: extra is YAML of more fields.
 func (n *node) configure(extra string) {
 	n.t.Helper()
-	text := "apiVersion: wazlet.dev/v1alpha1\nkind: NodeConfiguration\nnodeName: edge\nlogging: {level: debug, format: json}\n" +
+	text := "apiVersion: wazlet.dev/v1alpha1\nkind: NodeConfiguration\nnodeName: " + n.nodeName + "\nlogging: {level: debug, format: json}\n" +
 		"podLogsDir: " + filepath.Join(n.root, "log") + "\n" + extra
 	write(n.t, n.config, text)
 }
@@ -270,7 +265,7 @@ func (n *node) pods() map[string]corev1.Pod {
 	}
 	pods := make(map[string]corev1.Pod, len(list.Items))
 	for _, p := range list.Items {
-		pods[strings.TrimSuffix(p.Name, "-edge")] = p
+		pods[strings.TrimSuffix(p.Name, "-"+n.nodeName)] = p
 	}
 	return pods
 }
@@ -354,7 +349,7 @@ func (n *node) remove(pod string) {
 			}
 		}
 		if _, err := os.Stat(filepath.Join(n.root, "pods", uid)); !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("its directory: %v", err)
+			return fmt.Errorf("its directory is still there (%w)", err)
 		}
 		return nil
 	})
