@@ -183,7 +183,7 @@ func TestStateAndExitRoundTrip(t *testing.T) {
 
 func TestNewContainerID(t *testing.T) {
 	a, b := NewContainerID(), NewContainerID()
-	if !containerIDPattern.MatchString(a) || a == b {
+	if !isContainerID(a) || a == b {
 		t.Errorf("got %q and %q", a, b)
 	}
 }
