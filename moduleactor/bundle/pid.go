@@ -19,20 +19,7 @@ type procID struct {
 // moment in which the one has died and the other has not written it yet. Not synced: after a power cut there is no
 // process that it could name.
 func writePID(dir string, p procID) error {
-	f, err := os.CreateTemp(dir, "."+PIDFile)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", PIDFile, err)
-	}
-	_, err = fmt.Fprintf(f, "%d %d\n", p.pid, p.startTicks)
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, PIDFile))
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return fmt.Errorf("write %s: %w", PIDFile, err)
-	}
-	return nil
+	return replaceFile(filepath.Join(dir, PIDFile), fmt.Appendf(nil, "%d %d\n", p.pid, p.startTicks))
 }
 
 // readPID reads who runs the attempt, from the pid file or, should that be damaged, from state.json.
