@@ -72,7 +72,7 @@ func Decide(p Restart, b Backoff, x Exit, h History, now time.Time) Verdict {
 	if b.forgets(x) {
 		h.Delay = 0
 	}
-	delay := max(0, h.Delay)
+	delay := max(0, min(h.Delay, b.Max)) // Max may have been lowered since
 	h.Restarts++
 	h.Delay = b.after(h.Delay)
 	return Verdict{Directive: DirectiveRestart, Delay: left(delay, x.FinishedAt, now), History: h}

@@ -172,8 +172,7 @@ func TestConformance(t *testing.T) {
 // fields returns the names of a type's fields as they stand in a manifest, inlined structs included.
 func fields(t reflect.Type) []string {
 	var names []string
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name == "" {
 			names = append(names, fields(f.Type)...)

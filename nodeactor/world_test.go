@@ -34,8 +34,10 @@ type world struct {
 	phases  map[string]corev1.PodPhase
 	ending  map[string]time.Time // when the pod actor went to Terminating
 	last    map[string]ending    // by pod and container
-	// upset says that something besides the restart policy delayed the container since its last end.
-	upset map[string]bool
+	// upset says that something besides the restart policy delayed the container since its last end, calmAt when the
+	// actor of a Pod is back at the latest.
+	upset  map[string]bool
+	calmAt map[string]time.Time
 	// spent says that an attempt of the container was spent without a guest, so that its back-off is longer than known here.
 	spent map[string]bool
 
@@ -67,7 +69,7 @@ func newWorld(sim *actorstest.Simulation, root string) *world {
 		sim: sim, root: root, disk: nodeactor.NewDisk(nil, root, ""),
 		guests: map[bundle.ID]*guest{}, pods: map[string]*corev1.Pod{}, deleted: map[string]time.Time{},
 		phases: map[string]corev1.PodPhase{}, ending: map[string]time.Time{}, last: map[string]ending{},
-		upset: map[string]bool{}, spent: map[string]bool{}, stats: map[string]int{},
+		upset: map[string]bool{}, calmAt: map[string]time.Time{}, spent: map[string]bool{}, stats: map[string]int{},
 	}
 	sim.Invariant(func() error { return w.violation })
 	return w
@@ -146,7 +148,7 @@ func (w *world) checkRestart(id bundle.ID, pod *corev1.Pod) {
 	switch now := w.sim.Now(); {
 	case now.Before(due):
 		w.violated("%s: restarted %s after its end, want %s", id, now.Sub(last.exit.FinishedAt), last.delay)
-	case now.After(due.Add(pullTime)) && !w.upset[key(id)] && !w.spent[key(id)]:
+	case now.After(due.Add(pullTime)) && w.calm(id, last.exit.FinishedAt):
 		w.violated("%s: restarted only %s after its end, want %s", id, now.Sub(last.exit.FinishedAt), last.delay)
 	}
 }
@@ -210,13 +212,11 @@ func (w *world) forget(uid string) {
 	}
 }
 
-// disturb notes that whatever the Pod's containers do next may be late.
-func (w *world) disturb(uid string) {
-	for id := range w.guests {
-		if uid == "" || id.PodUID == uid {
-			w.upset[key(id)] = true
-		}
-	}
+// disturb notes that the Pod's actor is not there, or all of them if uid is empty: endings may be answered late.
+func (w *world) disturb(uid string) { w.calmAt[uid] = w.sim.Now().Add(time.Minute) }
+
+func (w *world) calm(id bundle.ID, since time.Time) bool {
+	return !since.Before(w.calmAt[""]) && !since.Before(w.calmAt[id.PodUID]) && !w.upset[key(id)] && !w.spent[key(id)]
 }
 
 // onStatus is the node's.

@@ -136,6 +136,8 @@ func (a *podActor) Receive(ctx actor.Context) {
 
 func (a *podActor) onStarted(ctx actor.Context) {
 	if a.ledger.begun {
+		// What the last incarnation decided while it was suspended was not saved.
+		a.saver.dirty = true
 		a.feed(ctx, resumed{})
 		return
 	}

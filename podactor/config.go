@@ -16,9 +16,23 @@ type Config struct {
 	PodLogsDir string
 	// NodeName is for messages. HostIP is the status.hostIP of every Pod; empty leaves it out.
 	NodeName, HostIP string
+	// RuntimeClasses maps a Pod's runtimeClassName to how its guests are kept apart; a class that is not named, and none,
+	// get IsolationProcess.
+	RuntimeClasses map[string]Isolation
 	// Supervision holds until the first Tune. A Pod's overrides are resolved by its actor.
 	Supervision actors.Supervision
 }
+
+// Isolation is how guests are kept apart (ADR 2).
+type Isolation string
+
+const (
+	// IsolationProcess gives each container a process of its own.
+	IsolationProcess Isolation = "process"
+	// IsolationShared runs many containers in one process. No release has it yet: a Pod that asks for it is refused, since
+	// it must not get another isolation than it asked for.
+	IsolationShared Isolation = "shared"
+)
 
 // Deps is what one pod actor needs of the world, besides its own directory.
 type Deps struct {

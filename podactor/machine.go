@@ -49,7 +49,7 @@ func (m *machine) handle(e event) {
 	case terminated:
 		m.onTerminated(e)
 	case tuned:
-		m.Supervision = e.Supervision
+		m.onTuned(e)
 	case prepared:
 		m.onPrepared(e)
 	case resolved:

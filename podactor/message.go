@@ -24,7 +24,8 @@ type Terminate struct {
 	Message string
 }
 
-// Tune replaces the supervision parameters; they hold from the next decision on.
+// Tune replaces the supervision parameters; they hold from the next decision on. A wait that is longer than the new maximum
+// is cut to it.
 type Tune struct{ Supervision actors.Supervision }
 
 func (Apply) command()     {}

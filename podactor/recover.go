@@ -103,6 +103,13 @@ func (m *machine) recoverAttempt(c *Container, f *bundle.Found) {
 	if f.Previous != nil && (c.Last == nil || c.Last.Attempt < f.ID.Attempt-1) {
 		c.Previous, c.Last = c.Last, previousExit(f)
 	}
+	if f.ID.Attempt > c.Attempt { // what was asked of the one before it was done
+		c.Replace, c.KillBy = false, time.Time{}
+	}
+	if neverEntered(f) {
+		m.recoverUnentered(c, f)
+		return
+	}
 	c.Attempt, c.RetryAt = f.ID.Attempt, time.Time{}
 	c.ContainerID, c.ImageID = f.Spec.ContainerID, f.Spec.ImageID
 	if c.Stage != ModuleIdle {
@@ -119,6 +126,21 @@ func (m *machine) recoverAttempt(c *Container, f *bundle.Found) {
 		c.KillBy = m.now.Add(m.podGrace())
 	}
 	m.adopt(c)
+}
+
+// neverEntered tells whether the daemon ended between spec.json and the guest: nothing of the image ran.
+func neverEntered(f *bundle.Found) bool {
+	return !f.Alive && f.Err == nil && f.State == nil && f.Exit != nil && f.Exit.Reason == bundle.Killed
+}
+
+// recoverUnentered starts a container again, whatever its policy, that was created but never started, as the kubelet does:
+// a Pod must not fail because its agent ended at a bad moment. The number of the attempt is used up.
+func (m *machine) recoverUnentered(c *Container, f *bundle.Found) {
+	c.Attempt, c.RetryAt = f.ID.Attempt+1, time.Time{}
+	c.Waiting, c.WaitingText = "", ""
+	if c.Stage != ModuleIdle {
+		m.moveTo(c, ModuleIdle)
+	}
 }
 
 // previousExit is what can be told of an attempt that only its exit.json remembers.

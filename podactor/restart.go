@@ -105,9 +105,31 @@ func (m *machine) count(c *Container, x actors.Exit) {
 	}
 }
 
+// onTuned takes other parameters over. A wait that is longer than the new maximum is cut to it: whoever lowers the maximum
+// does it for the containers that wait.
+func (m *machine) onTuned(e tuned) {
+	m.Supervision = e.Supervision
+	sup := m.params()
+	for i := range m.Containers {
+		c := &m.Containers[i]
+		longest := sup.Module.Backoff.Max.Duration
+		if c.History.Pull > 0 {
+			longest = sup.Image.Backoff.Max.Duration
+		}
+		if c.Stage == ModuleBackOff && c.RetryAt.After(m.now.Add(longest)) {
+			c.RetryAt = m.now.Add(longest)
+			m.await(c)
+		}
+	}
+}
+
 // backOff waits until RetryAt.
 func (m *machine) backOff(c *Container) {
 	m.moveTo(c, ModuleBackOff)
+	m.await(c)
+}
+
+func (m *machine) await(c *Container) {
 	c.Gen = m.nextGen()
 	delay := c.RetryAt.Sub(m.now)
 	m.emit(after{timer{retryDue, c.Name, c.Gen}, delay})

@@ -340,7 +340,8 @@ func (s *script) exit(name, code, reason string) {
 	s.feed(exited{name, x})
 }
 
-// found reads attempts on disk: NAME:ATTEMPT:alive, NAME:ATTEMPT:starting or NAME:ATTEMPT:dead.
+// found reads attempts on disk: NAME:ATTEMPT:alive, NAME:ATTEMPT:starting, NAME:ATTEMPT:dead, or NAME:ATTEMPT:unentered for
+// one whose guest was never entered.
 func (s *script) found(words []string) []bundle.Found {
 	var list []bundle.Found
 	for _, w := range words {
@@ -349,13 +350,16 @@ func (s *script) found(words []string) []bundle.Found {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		f := bundle.Found{ID: bundle.ID{PodUID: "uid", Container: part[0], Attempt: n}, Alive: part[2] != "dead"}
+		f := bundle.Found{ID: bundle.ID{PodUID: "uid", Container: part[0], Attempt: n}, Alive: part[2] == "alive" || part[2] == "starting"}
 		f.Spec = bundle.Spec{ContainerID: fmt.Sprintf("wazlet://%s-%d", part[0], n), ImageID: "reg/img:1@sha256:abc"}
-		if part[2] != "starting" {
+		if part[2] == "alive" || part[2] == "dead" {
 			f.State = &bundle.State{PID: 1, StartedAt: s.now}
 		}
-		if part[2] == "dead" {
+		switch part[2] {
+		case "dead":
 			f.Exit = &bundle.Exit{FinishedAt: s.now, StartedAt: s.now}
+		case "unentered":
+			f.Exit = &bundle.Exit{FinishedAt: s.now, Code: 137, Reason: bundle.Killed}
 		}
 		list = append(list, f)
 	}

@@ -21,6 +21,9 @@ func resolveSpec(ctx context.Context, cfg Config, pod *corev1.Pod, name string, 
 		return moduleactor.Spec{}, fmt.Errorf("the Pod has no container %q", name)
 	}
 	s := baseSpec(cfg, pod, c)
+	if err := checkIsolation(cfg, pod); err != nil {
+		return s, err
+	}
 	env, err := newEnvironment(cfg, pod, c)
 	if err != nil {
 		return s, err
@@ -36,6 +39,15 @@ func resolveSpec(ctx context.Context, cfg Config, pod *corev1.Pod, name string, 
 	}
 	s.Mounts, err = volume.Mounts(cfg.RootDir, pod, c, env.mustExpand)
 	return s, err
+}
+
+func checkIsolation(cfg Config, pod *corev1.Pod) error {
+	class := pod.Spec.RuntimeClassName
+	if class == nil || cfg.RuntimeClasses[*class] != IsolationShared {
+		return nil
+	}
+	return fmt.Errorf("runtimeClassName: %q stands for isolation %s, which this release does not have; use a class that stands for %s, or none",
+		*class, IsolationShared, IsolationProcess)
 }
 
 // baseSpec is the part that cannot fail.

@@ -173,6 +173,19 @@ func TestResolveSpecRefuses(t *testing.T) {
 	}
 }
 
+// A Pod gets the isolation that its class stands for, or none.
+func TestIsolationIsNeverAnother(t *testing.T) {
+	cfg := Config{RootDir: t.TempDir(), RuntimeClasses: map[string]Isolation{"wasm-shared": IsolationShared, "wasm": IsolationProcess}}
+	for class, refused := range map[string]bool{"wasm-shared": true, "wasm": false, "other": false} {
+		pod := onePod("c")
+		pod.Spec.RuntimeClassName = &class
+		_, err := resolveSpec(context.Background(), cfg, pod, "c", false)
+		if (err != nil) != refused || (refused && !strings.Contains(err.Error(), `"wasm-shared" stands for isolation shared`)) {
+			t.Errorf("class %s: %v", class, err)
+		}
+	}
+}
+
 func TestRemoveLogsStaysInItsDirectory(t *testing.T) {
 	for name, change := range map[string]func(*corev1.Pod, *Config){
 		"name with a slash": func(p *corev1.Pod, _ *Config) { p.Name = "../../x" },

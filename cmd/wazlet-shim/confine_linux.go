@@ -17,12 +17,23 @@ import (
 // bug in the compiler or in the WASI host; this is for the day there is one. A kernel that knows less enforces less:
 // nothing before 5.19, since without Landlock's "refer" a guest could not rename files between its directories.
 func (s *shim) confine(mounts []rootfs.Mount) error {
+	if s.spec.Landlock {
+		if err := s.restrict(mounts); err != nil {
+			return err
+		}
+	}
+	// Landlock has set it for all threads, unless the kernel has no Landlock. To ask each thread again takes a while.
+	if set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err == nil && set == 1 {
+		return nil
+	}
 	if err := llsyscall.AllThreadsPrctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("set no_new_privs: %w", err)
 	}
-	if !s.spec.Landlock {
-		return nil
-	}
+	return nil
+}
+
+// restrict allows the paths of the spec and no others.
+func (s *shim) restrict(mounts []rootfs.Mount) error {
 	rules := []landlock.Rule{landlock.RWDirs(s.dir, s.spec.CacheDir).WithRefer()}
 	if s.spec.Log != nil {
 		rules = append(rules, landlock.RWDirs(filepath.Dir(s.spec.Log.Path)).WithRefer())

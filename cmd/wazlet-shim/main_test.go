@@ -25,8 +25,11 @@ const roleEnv = "WAZLET_TEST_ROLE"
 var binary string //nolint:gochecknoglobals // set by TestMain
 
 func TestMain(m *testing.M) {
-	if os.Getenv(roleEnv) == "confined" {
+	switch os.Getenv(roleEnv) {
+	case "confined":
 		os.Exit(confined(os.Args[1]))
+	case "unprivileged":
+		os.Exit(unprivileged())
 	}
 	os.Exit(buildAndTest(m))
 }
@@ -54,6 +57,7 @@ func confined(dir string) int {
 		Landlock: true, CacheDir: filepath.Join(dir, "cache"), Rootfs: filepath.Join(dir, "rootfs"), RootReadOnly: true,
 		Log: &bundle.Log{Path: filepath.Join(dir, "log", "0.log")},
 	}}
+	threads := openThreads()
 	if err := s.confine(nil); err != nil {
 		fmt.Println("confine:", err)
 		return 1
@@ -82,9 +86,45 @@ func confined(dir string) int {
 	} {
 		fmt.Printf("%s: %v\n", r.name, errors.Is(r.err, nil))
 	}
-	status, _ := os.ReadFile("/proc/self/status")
-	fmt.Printf("no new privileges: %v\n", bytes.Contains(status, []byte("NoNewPrivs:\t1")) || len(status) == 0)
+	fmt.Printf("no new privileges: %v\n", noNewPrivileges(threads))
 	return 0
+}
+
+// unprivileged is confined without Landlock.
+func unprivileged() int {
+	threads := openThreads()
+	before := noNewPrivileges(threads)
+	s := &shim{}
+	if err := s.confine(nil); err != nil {
+		fmt.Println("confine:", err)
+		return 1
+	}
+	fmt.Printf("no new privileges: %v, then %v\n", before, noNewPrivileges(threads))
+	return 0
+}
+
+// openThreads opens the status of each thread, which a confined process could not.
+func openThreads() []*os.File {
+	names, _ := filepath.Glob("/proc/self/task/*/status")
+	var files []*os.File
+	for _, n := range names {
+		if f, err := os.Open(n); err == nil {
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
+// noNewPrivileges says whether no thread can get any.
+func noNewPrivileges(threads []*os.File) bool {
+	for _, f := range threads {
+		status := make([]byte, 4096)
+		if n, err := f.ReadAt(status, 0); n == 0 || !bytes.Contains(status, []byte("NoNewPrivs:\t1")) {
+			fmt.Printf("%s: %v\n", f.Name(), err)
+			return false
+		}
+	}
+	return len(threads) > 1
 }
 
 // newBundle makes a bundle for the module; change may change its spec.

@@ -277,3 +277,19 @@ no new privileges: true
 		t.Error(diff)
 	}
 }
+
+func TestNoNewPrivilegesWithoutLandlock(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), exe)
+	cmd.Env = append(os.Environ(), roleEnv+"=unprivileged")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if !strings.HasSuffix(string(out), "then true\n") {
+		t.Errorf("%s", out)
+	}
+}

@@ -37,7 +37,7 @@ type flight struct {
 // A marker file in the cache says that it was done, and by which shim. That the cache itself lost the module since does no
 // harm: the shim that is to run it compiles it again.
 func (r *Runtime) Compile(ctx context.Context, module, digest string) error {
-	if !digestPattern.MatchString(digest) {
+	if !isDigest(digest) {
 		return fmt.Errorf("compile: digest: want sha256: and 64 hexadecimal digits (got %.80q)", digest)
 	}
 	if err := validatePath(module); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -49,11 +50,33 @@ func WriteSpec(dir string, s Spec) error {
 	return writeJSON(filepath.Join(dir, SpecFile), s)
 }
 
-// ReadState reads what the shim wrote when the guest started. fs.ErrNotExist: it has not.
-func ReadState(dir string) (State, error) { return readJSON(dir, StateFile, (*State).validate) }
+// ReadState reads what the shim wrote when the guest started. fs.ErrNotExist: it has not, or a power cut took it: an empty
+// file is none.
+func ReadState(dir string) (State, error) {
+	path := filepath.Join(dir, StateFile)
+	if info, err := os.Stat(path); err == nil && info.Size() == 0 {
+		return State{}, fmt.Errorf("%s is empty: %w", path, fs.ErrNotExist)
+	}
+	return readJSON(dir, StateFile, (*State).validate)
+}
 
-// WriteState writes state.json atomically.
-func WriteState(dir string, s State) error { return writeJSON(filepath.Join(dir, StateFile), s) }
+// WriteState writes state.json atomically, but does not sync it: a guest waits for this.
+func WriteState(dir string, s State) error {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", StateFile, err)
+	}
+	return replaceFile(filepath.Join(dir, StateFile), append(data, '\n'))
+}
+
+// syncFile makes a file of a bundle durable that was written without.
+func syncFile(dir, name string) error {
+	f, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
 
 // ReadExit reads how the attempt ended. fs.ErrNotExist: it has not, or nobody has noticed yet.
 func ReadExit(dir string) (Exit, error) { return readJSON(dir, ExitFile, (*Exit).validate) }
@@ -116,6 +139,25 @@ func writeJSON(path string, v any) error {
 func writeFile(path string, data []byte) error {
 	if err := renameio.WriteFile(path, data, 0o600, renameio.WithTempDir(filepath.Dir(path)), renameio.IgnoreUmask()); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// replaceFile is writeFile without the sync: a reader sees all of it or nothing, but after a power cut it may be empty.
+func replaceFile(path string, data []byte) error {
+	dir, name := filepath.Split(path)
+	f, err := os.CreateTemp(dir, "."+name)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
 }

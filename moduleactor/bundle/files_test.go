@@ -181,9 +181,33 @@ func TestStateAndExitRoundTrip(t *testing.T) {
 	}
 }
 
+// TestEmptyStateIsNone is what a power cut right after a start may leave: the attempt is dead, and when it began unknown.
+func TestEmptyStateIsNone(t *testing.T) {
+	r := bare(t.TempDir())
+	dir, err := Dir(r.cfg.Root, ID{uid, "c", 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(WriteSpec(dir, testSpec(r.cfg.Root, 0, "x")), os.WriteFile(filepath.Join(dir, StateFile), nil, 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := r.Scan(uid)
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	f := found[0]
+	if f.Err != nil || f.State != nil || f.Alive || f.Exit == nil || f.Exit.Code != 137 || !f.Exit.StartedAt.IsZero() {
+		t.Errorf("found %+v, exit %+v", f, f.Exit)
+	}
+}
+
 func TestNewContainerID(t *testing.T) {
 	a, b := NewContainerID(), NewContainerID()
-	if !containerIDPattern.MatchString(a) || a == b {
+	if !isContainerID(a) || a == b {
 		t.Errorf("got %q and %q", a, b)
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 // Pods lists the UIDs of Pods that have a directory, sorted.
 func Pods(root string) ([]string, error) {
-	return listDirs(PodsDir(root), func(n string) bool { return uidPattern.MatchString(n) })
+	return listDirs(PodsDir(root), isUID)
 }
 
 // RemoveAttempts removes the attempts of a container but the latest ones; keepLatest 0 removes all. Running ones stay.

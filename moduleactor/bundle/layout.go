@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strconv"
 )
 
@@ -39,11 +38,6 @@ var (
 	ErrExists = errors.New("attempt exists")
 	// ErrBusy is something that cannot be done while an attempt runs or is being started.
 	ErrBusy = errors.New("attempt is running")
-)
-
-var (
-	uidPattern  = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
-	namePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 )
 
 // Validate tells whether the parts can be used as names of directories. They come from manifests, so they may be
@@ -92,14 +86,14 @@ func NewContainerID() string {
 }
 
 func validateUID(uid string) error {
-	if !uidPattern.MatchString(uid) {
+	if !isUID(uid) {
 		return fmt.Errorf("podUID: want 1 to 64 letters, digits and dashes (got %.80q)", uid)
 	}
 	return nil
 }
 
 func validateContainer(name string) error {
-	if !namePattern.MatchString(name) {
+	if !isLabel(name) {
 		return fmt.Errorf("container: want a DNS label, 1 to 63 of a-z, 0-9 and - (got %.80q)", name)
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,37 +15,11 @@ type procID struct {
 	startTicks uint64
 }
 
-// StartTicks is field 22 of /proc/PID/stat: when the process started, in clock ticks since boot.
-func StartTicks(pid int) (uint64, error) {
-	p, err := procfs.NewProc(pid)
-	if err != nil {
-		return 0, err
-	}
-	st, err := p.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return st.Starttime, nil
-}
-
 // writePID writes the pid file: "PID STARTTICKS". Daemon and shim both do, with the same content, so that there is no
 // moment in which the one has died and the other has not written it yet. Not synced: after a power cut there is no
 // process that it could name.
 func writePID(dir string, p procID) error {
-	f, err := os.CreateTemp(dir, "."+PIDFile)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", PIDFile, err)
-	}
-	_, err = fmt.Fprintf(f, "%d %d\n", p.pid, p.startTicks)
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, PIDFile))
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return fmt.Errorf("write %s: %w", PIDFile, err)
-	}
-	return nil
+	return replaceFile(filepath.Join(dir, PIDFile), fmt.Appendf(nil, "%d %d\n", p.pid, p.startTicks))
 }
 
 // readPID reads who runs the attempt, from the pid file or, should that be damaged, from state.json.
@@ -79,7 +52,7 @@ func parsePID(data []byte) (procID, error) {
 
 // openPidfd opens the process; unix.ESRCH when it is gone or its pid belongs to another by now.
 func openPidfd(p procID) (*os.File, error) {
-	fd, err := unix.PidfdOpen(p.pid, unix.PIDFD_NONBLOCK)
+	fd, err := pidfdOpen(p.pid)
 	if err != nil {
 		return nil, os.NewSyscallError("pidfd_open", err)
 	}

@@ -89,7 +89,7 @@ func (p *Process) Signal(kill bool) error {
 		sig = unix.SIGKILL
 	}
 	var err error
-	cerr := control(p.pidfd, func(fd int) { err = unix.PidfdSendSignal(fd, sig, nil, 0) })
+	cerr := control(p.pidfd, func(fd int) { err = pidfdSignal(fd, sig) })
 	switch {
 	case errors.Is(cerr, os.ErrClosed), errors.Is(err, unix.ESRCH):
 		return nil

@@ -126,8 +126,11 @@ type realClock struct{}
 func (realClock) Now() time.Time { return time.Now() }
 
 // New checks the configuration, makes the directories and clears what an interrupted removal left. The Runtime must be
-// closed.
+// closed. It is an error on anything but Linux.
 func New(cfg Config) (*Runtime, error) {
+	if err := platform(); err != nil {
+		return nil, err
+	}
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("runtime: %w", err)
 	}

@@ -170,7 +170,7 @@ func (r *Runtime) removeUnstarted(dir string, id ID) error {
 
 // containers lists the container directories of a Pod; what else is there (checkpoint, volumes) has other names.
 func containers(podDir string) ([]string, error) {
-	return listDirs(podDir, func(n string) bool { return namePattern.MatchString(n) })
+	return listDirs(podDir, isLabel)
 }
 
 // attempts lists the attempts of a container, oldest first.

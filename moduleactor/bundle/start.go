@@ -166,7 +166,7 @@ func (r *Runtime) fork(p *Process, lock *os.File) (err error) {
 		Dir:   p.dir,
 		Env:   r.env(),
 		Files: []*os.File{null, out, out, lock, signal}, // the last two are LockFD and ReadyFD
-		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
+		Sys:   shimAttr(&pidfd),
 	})
 	if err != nil {
 		return err

@@ -4,13 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strings"
-)
-
-var (
-	containerIDPattern = regexp.MustCompile(`^wazlet://[0-9a-f]{64}$`)
-	digestPattern      = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 )
 
 // ID names the attempt of this spec.
@@ -26,10 +20,10 @@ func (s *Spec) Validate() error {
 		add("version", "want %d (got %d)", SpecVersion, s.Version)
 	}
 	errs = append(errs, s.ID().Validate())
-	if !containerIDPattern.MatchString(s.ContainerID) {
+	if !isContainerID(s.ContainerID) {
 		add("containerID", "want wazlet:// and 64 hexadecimal digits (got %.80q)", s.ContainerID)
 	}
-	if !digestPattern.MatchString(s.ModuleDigest) {
+	if !isDigest(s.ModuleDigest) {
 		add("moduleDigest", "want sha256: and 64 hexadecimal digits (got %.80q)", s.ModuleDigest)
 	}
 	for field, path := range s.hostPaths() {

@@ -12,8 +12,6 @@ import (
 	"path"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Bounds on what a layer may contain.
@@ -218,7 +216,7 @@ func (u *untar) sync() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
+	return errors.Join(syncFS(f), f.Close())
 }
 
 // mtime keeps modification times, as programs compare them. Nonsense times are not kept.

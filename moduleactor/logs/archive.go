@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -16,8 +15,6 @@ import (
 
 // rotatedFormat is the end of a rotated file's name, as the kubelet has it.
 const rotatedFormat = "20060102-150405"
-
-var rotatedSuffix = regexp.MustCompile(`^\.\d{8}-\d{6}(\.gz)?$`)
 
 // archiver keeps the rotated files of one log: their number, and all but the newest compressed. The newest stays as it
 // is because readers may still be in it.
@@ -44,6 +41,22 @@ func (a *archiver) rotatedName(now time.Time) (string, error) {
 	return a.path + "." + t.Format(rotatedFormat), nil
 }
 
+// isRotated: ^\.\d{8}-\d{6}(\.gz)?$ in a loop, as compiling a regular expression would cost every shim.
+func isRotated(suffix string) bool {
+	const digits = ".00000000-000000"
+	suffix = strings.TrimSuffix(suffix, ".gz")
+	if len(suffix) != len(digits) {
+		return false
+	}
+	for i := range len(digits) {
+		digit := suffix[i] >= '0' && suffix[i] <= '9'
+		if digits[i] == '0' && !digit || digits[i] != '0' && suffix[i] != digits[i] {
+			return false
+		}
+	}
+	return true
+}
+
 // rotatedFiles lists the rotated files of the log at path, oldest first.
 func rotatedFiles(path string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Dir(path))
@@ -52,7 +65,7 @@ func rotatedFiles(path string) ([]string, error) {
 	}
 	var files []string
 	for _, e := range entries {
-		if suffix, ok := strings.CutPrefix(e.Name(), filepath.Base(path)); ok && rotatedSuffix.MatchString(suffix) {
+		if suffix, ok := strings.CutPrefix(e.Name(), filepath.Base(path)); ok && isRotated(suffix) {
 			files = append(files, path+suffix)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -97,6 +99,12 @@ func (r *reader) openFile(path string) error {
 	if err != nil {
 		return err
 	}
+	r.use(f)
+	return nil
+}
+
+// use makes f the file that is read.
+func (r *reader) use(f *os.File) {
 	if r.f != nil {
 		_ = r.f.Close()
 	}
@@ -106,7 +114,6 @@ func (r *reader) openFile(path string) error {
 	} else {
 		r.buf.Reset(f)
 	}
-	return nil
 }
 
 func (r *reader) seek() error {
@@ -203,29 +210,75 @@ func (r *reader) isRotated() bool {
 	return err == nil && !os.SameFile(mine, there)
 }
 
-// next opens the file after the one that was read: usually the current one, but a slow reader may be behind.
+// next opens the file after the one that was read: usually the current one, but a slow reader may be behind. The writer
+// may rotate between our look at the names and the opening; then the current file is one too far.
 func (r *reader) next() error {
 	mine, err := r.f.Stat()
 	if err != nil {
 		return err
 	}
-	files, err := rotatedFiles(r.path)
+	name, err := r.after(mine)
+	for err == nil && name != "" {
+		f, openErr := os.Open(name)
+		var again string
+		if again, err = r.after(mine); err == nil && again == name && openErr == nil {
+			r.use(f)
+			return nil
+		}
+		if f != nil {
+			_ = f.Close()
+		}
+		if err == nil && again == name {
+			return openErr
+		}
+		name = again
+	}
 	if err != nil {
 		return err
 	}
+	r.note(errors.New("log was rotated faster than it was read"))
+	return r.openLatest()
+}
+
+// openLatest opens the current file or, while the writer has renamed it and not yet made another, the newest rotated one.
+func (r *reader) openLatest() error {
+	const tries = 10 // each lost to another rotation
+	var err error
+	for range tries {
+		if err = r.openFile(r.path); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		files, listErr := r.plainFiles()
+		if listErr != nil || len(files) == 0 {
+			return err
+		}
+		if err = r.openFile(files[len(files)-1]); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return err
+}
+
+// plainFiles lists the rotated files that are not compressed, oldest first. For a moment a rotated file has a compressed
+// copy beside it.
+func (r *reader) plainFiles() ([]string, error) {
+	files, err := rotatedFiles(r.path)
+	return slices.DeleteFunc(files, func(f string) bool { return strings.HasSuffix(f, ".gz") }), err
+}
+
+// after is the path of the file after a rotated one, empty if that is compressed or removed by now.
+func (r *reader) after(mine fs.FileInfo) (string, error) {
+	files, err := r.plainFiles()
+	if err != nil {
+		return "", err
+	}
 	files = append(files, r.path)
 	for i, f := range files[:len(files)-1] {
-		if st, err := os.Stat(f); err != nil || !os.SameFile(mine, st) {
-			continue
+		if st, err := os.Stat(f); err == nil && os.SameFile(mine, st) {
+			return files[i+1], nil
 		}
-		err := r.openFile(files[i+1])
-		if errors.Is(err, fs.ErrNotExist) { // compressed or rotated just now
-			break
-		}
-		return err
 	}
-	r.note(errors.New("log was rotated faster than it was read"))
-	return r.openFile(r.path)
+	return "", nil
 }
 
 func (r *reader) note(err error) {

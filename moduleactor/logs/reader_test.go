@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -266,15 +267,17 @@ func TestFollowOfRemovedLogEnds(t *testing.T) {
 // TestFollowLosesNothing has a writer that rotates while a reader follows at its own pace. Every line comes once and in
 // order, unless the reader was told that it fell behind.
 func TestFollowLosesNothing(t *testing.T) {
-	w := newWriter(t, WriterOptions{MaxBytes: 64 << 10, MaxFiles: 50, Now: time.Now})
-	var out bytes.Buffer
+	w := newWriter(t, WriterOptions{MaxBytes: 8 << 10, MaxFiles: 300, Now: time.Now})
+	out := firstWrite{done: make(chan struct{})}
 	skips := 0
 	ended, done := make(chan struct{}), make(chan error, 1)
+	put(t, w.Stdout(), "0\n")
 	go func() {
 		done <- ReadLogs(t.Context(), w.opt.Path, Options{Follow: true, OnSkip: func(error) { skips++ }}, ended, &out, nil)
 	}()
+	<-out.done // a reader that comes after a rotation begins behind it
 	const lines = 20_000
-	for i := range lines {
+	for i := 1; i < lines; i++ {
 		put(t, w.Stdout(), fmt.Sprintf("%d\n", i))
 	}
 	_ = w.Close()
@@ -300,6 +303,18 @@ func TestFollowLosesNothing(t *testing.T) {
 	t.Logf("%d of %d lines, %d skips", n, lines, skips)
 }
 
+// firstWrite is a buffer that says when something came.
+type firstWrite struct {
+	bytes.Buffer
+	once sync.Once
+	done chan struct{}
+}
+
+func (w *firstWrite) Write(p []byte) (int, error) {
+	w.once.Do(func() { close(w.done) })
+	return w.Buffer.Write(p)
+}
+
 // TestNext is about a reader that is one file behind.
 func TestNext(t *testing.T) {
 	w := newWriter(t, WriterOptions{MaxBytes: 50, MaxFiles: 9, Now: ticker()})
@@ -319,6 +334,51 @@ func TestNext(t *testing.T) {
 	}
 	if noted != 1 {
 		t.Errorf("noted %d times that a file was missed", noted)
+	}
+}
+
+// TestNextBesideItsCopy is about the moment in which a rotated file is compressed but not yet removed.
+func TestNextBesideItsCopy(t *testing.T) {
+	path := logFile(t)
+	rotated := path + ".20260102-030405"
+	for _, file := range []string{rotated, rotated + ".gz"} {
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := &reader{path: path}
+	if err := r.openFile(rotated); err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	if err := r.next(); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.f.Name(); got != path {
+		t.Errorf("after %s comes %s, want %s", rotated, got, path)
+	}
+}
+
+// TestNextBetweenRenameAndOpen: the reader's file is compressed, and of the current one there is only the rotated name.
+func TestNextBetweenRenameAndOpen(t *testing.T) {
+	path := logFile(t)
+	r := &reader{path: path}
+	if err := r.openFile(path); err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	rotated := path + ".20260102-030405"
+	if err := os.WriteFile(rotated, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.next(); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.f.Name(); got != rotated {
+		t.Errorf("got %s, want %s", got, rotated)
 	}
 }
 

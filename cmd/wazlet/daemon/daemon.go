@@ -202,6 +202,10 @@ func (d *daemon) spawn() (err error) {
 	}
 	pods := podactor.Config{
 		RootDir: c.RootDir, PodLogsDir: c.PodLogsDir, NodeName: c.NodeName, Supervision: c.Supervision,
+		RuntimeClasses: map[string]podactor.Isolation{},
+	}
+	for class, mode := range c.Isolation.RuntimeClasses {
+		pods.RuntimeClasses[class] = podactor.Isolation(mode)
 	}
 	d.node, err = nodeactor.Spawn(d.system, nodeactor.Config{
 		RootDir: c.RootDir, PodLogsDir: c.PodLogsDir, NodeName: c.NodeName, MaxPods: c.MaxPods, Supervision: c.Supervision,

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,7 +36,7 @@ func TestHostileGuestsAreContained(t *testing.T) {
 	}{
 		{"spin", "spinning", running},
 		{"print", "xxx", running},
-		{"recurse", "recursing", terminatedWith(134)},
+		{"recurse", "recursing", failed}, // Go keeps its stacks in the guest's memory; a C guest traps, see wazlet-shim's tests
 		{"allocate", "allocating", failed},
 	} {
 		t.Run(c.behaviour, func(t *testing.T) {
@@ -61,7 +62,7 @@ func TestHostileGuestsAreContained(t *testing.T) {
 
 // in is n with another test to report to.
 func (n *node) in(t *testing.T) *node {
-	return &node{t: t, root: n.root, manifests: n.manifests, config: n.config, endpoint: n.endpoint}
+	return &node{t: t, root: n.root, manifests: n.manifests, config: n.config, endpoint: n.endpoint, nodeName: n.nodeName}
 }
 
 func failed(p corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed }
@@ -73,21 +74,19 @@ func terminatedWith(code int32) func(corev1.Pod) bool {
 	}
 }
 
-// awaitLog waits until a Pod's log has text in it.
-func (n *node) awaitLog(pod, text string) string {
+// awaitLog waits until a Pod's log has text within its first kilobytes.
+func (n *node) awaitLog(pod, text string) {
 	n.t.Helper()
-	var log string
 	n.await("the log of "+pod+" to have "+text, func() error {
-		var err error
-		if log, err = n.try("logs", pod, "--tail", "50"); err != nil {
-			return errors.New(log)
+		log, err := n.get("/containerLogs/default/" + pod + "-" + n.nodeName + "/main?limitBytes=4096")
+		if err != nil {
+			return err
 		}
-		if !strings.Contains(log, text) {
-			return errors.New("it is " + log)
+		if !strings.Contains(string(log), text) {
+			return fmt.Errorf("it is %s", log)
 		}
 		return nil
 	})
-	return log
 }
 
 // awaitMoreTicks waits until a ticking Pod has printed something new.

@@ -15,9 +15,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -64,12 +64,8 @@ func testMain(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "e2e: build the guest: %v\n%s", err, out)
 		return 1
 	}
-	sharedCache = filepath.Join(dir, "cache")
 	return m.Run()
 }
-
-// sharedCache is copied into every node, so that the guest is compiled once.
-var sharedCache string
 
 // node is a wazlet under test with its own state, and whatever it left running.
 type node struct {
@@ -78,8 +74,9 @@ type node struct {
 	manifests string
 	config    string
 	endpoint  string
+	nodeName  string
+	inside    []string // what to put before a command so that it runs where the node does
 
-	mu  sync.Mutex
 	cmd *exec.Cmd
 	log *os.File
 }
@@ -90,7 +87,7 @@ func newNode(t *testing.T) *node {
 	dir := t.TempDir()
 	n := &node{
 		t: t, root: filepath.Join(dir, "state"), manifests: filepath.Join(dir, "manifests"),
-		config: filepath.Join(dir, "node.yaml"),
+		config: filepath.Join(dir, "node.yaml"), nodeName: "edge",
 	}
 	for _, d := range []string{n.root, n.manifests} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
@@ -112,7 +109,7 @@ func newNode(t *testing.T) *node {
 // configure writes the node's configuration file: extra is YAML of more fields.
 func (n *node) configure(extra string) {
 	n.t.Helper()
-	text := "apiVersion: wazlet.dev/v1alpha1\nkind: NodeConfiguration\nnodeName: edge\nlogging: {level: debug, format: json}\n" +
+	text := "apiVersion: wazlet.dev/v1alpha1\nkind: NodeConfiguration\nnodeName: " + n.nodeName + "\nlogging: {level: debug, format: json}\n" +
 		"podLogsDir: " + filepath.Join(n.root, "log") + "\n" + extra
 	write(n.t, n.config, text)
 }
@@ -174,7 +171,8 @@ func (n *node) startOnly(flags ...string) {
 		"run", "--config", n.config, "--root-dir", n.root, "--manifest-dir", n.manifests,
 		"--debug-address", n.endpoint,
 	}, flags...)
-	cmd := exec.Command(filepath.Join(bin, "wazlet"), args...)
+	line := append(slices.Clone(n.inside), filepath.Join(bin, "wazlet"))
+	cmd := exec.Command(line[0], append(line[1:], args...)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		n.t.Fatal(err)
@@ -270,7 +268,7 @@ func (n *node) pods() map[string]corev1.Pod {
 	}
 	pods := make(map[string]corev1.Pod, len(list.Items))
 	for _, p := range list.Items {
-		pods[strings.TrimSuffix(p.Name, "-edge")] = p
+		pods[strings.TrimSuffix(p.Name, "-"+n.nodeName)] = p
 	}
 	return pods
 }
@@ -354,7 +352,7 @@ func (n *node) remove(pod string) {
 			}
 		}
 		if _, err := os.Stat(filepath.Join(n.root, "pods", uid)); !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("its directory: %v", err)
+			return fmt.Errorf("its directory is still there (%w)", err)
 		}
 		return nil
 	})

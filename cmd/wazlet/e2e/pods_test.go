@@ -5,7 +5,7 @@ package e2e
 import (
 	"errors"
 	"io"
-	"log"
+	"log" //nolint:depguard // the registry takes no other logger
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -31,7 +31,7 @@ func TestBackoffIsReloaded(t *testing.T) {
 		t.Errorf("restartCount is %d before the first back-off, want 1: the first restart is at once", got)
 	}
 	n.configure("supervision: {module: {backoff: {initial: 1s, max: 1s}}}\n")
-	p = n.awaitPod("looping", "restarted at the new pace", func(p corev1.Pod) bool {
+	n.awaitPod("looping", "restarted at the new pace", func(p corev1.Pod) bool {
 		return p.Status.ContainerStatuses[0].RestartCount >= 4
 	})
 	n.remove("looping")
@@ -135,8 +135,7 @@ func TestTry(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			out, err := n.in(t).try(append([]string{"try", "--root-dir", n.root}, c.args...)...)
 			code := 0
-			var exit *exec.ExitError
-			if errors.As(err, &exit) {
+			if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 				code = exit.ExitCode()
 			} else if err != nil {
 				t.Fatal(err)

@@ -4,44 +4,44 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync"
 
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
 
 	"github.com/wazlet/wazlet/moduleactor/image"
 )
 
 // bar shows how far a push or pull is, in one line of a terminal. On anything but a terminal it shows nothing.
-//
-// It draws when a percent is added, not by time, so that a fast registry costs no more than a hundred lines' worth of bytes.
 type bar struct {
-	out   io.Writer
-	width int // columns of the terminal; 0: show nothing
+	options []mpb.ContainerOption // nil: show nothing, or nothing any more
 
 	mu    sync.Mutex
 	blobs map[string]image.Progress
-	drawn string
+	// screen and line are there once something was worth drawing.
+	screen *mpb.Progress
+	line   *mpb.Bar
 }
 
-// worthDrawing keeps configs and other small blobs from flashing by as a full bar.
-const worthDrawing = 100_000
+const (
+	// worthDrawing keeps configs and other small blobs from flashing by as a full bar.
+	worthDrawing = 100_000
+	// barColumns is how wide the bar gets on a terminal that has room for more.
+	barColumns = 42
+)
 
 func newBar(out io.Writer) *bar {
 	f, ok := out.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return &bar{}
 	}
-	width, _, err := term.GetSize(int(f.Fd()))
-	if err != nil || width <= 0 {
-		width = 80
-	}
-	return &bar{out: out, width: width}
+	return &bar{options: []mpb.ContainerOption{mpb.WithOutput(out)}}
 }
 
 // report is what a client calls with progress; nil when there is nothing to show.
 func (b *bar) report() func(image.Progress) {
-	if b.width == 0 {
+	if b.options == nil {
 		return nil
 	}
 	return b.show
@@ -58,39 +58,35 @@ func (b *bar) show(p image.Progress) {
 	for _, p := range b.blobs {
 		done, total = done+p.Done, total+p.Total
 	}
-	if total < worthDrawing {
+	if total < worthDrawing || b.options == nil {
 		return
 	}
-	if line := drawBar(done, total, b.width-1); line != b.drawn {
-		fmt.Fprintf(b.out, "\r%s", line)
-		b.drawn = line
+	if b.line == nil {
+		b.draw()
 	}
+	b.line.SetTotal(total, false)
+	b.line.SetCurrent(done)
+}
+
+// draw begins to draw. The line has no total of its own, because it grows with each blob that is found.
+func (b *bar) draw() {
+	b.screen = mpb.New(b.options...)
+	b.line = b.screen.New(0, mpb.BarStyle().Tip("=").Padding(" "), mpb.BarWidth(barColumns), mpb.AppendDecorators(
+		decor.NewPercentage("%d", decor.WC{W: 4}),
+		decor.Any(func(s decor.Statistics) string { return " of " + bytesText(s.Total) }),
+	))
 }
 
 // finish gives the line back.
 func (b *bar) finish() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.drawn != "" {
-		fmt.Fprintf(b.out, "\r%s\r", strings.Repeat(" ", len(b.drawn)))
-		b.drawn = ""
+	if b.line == nil {
+		return
 	}
-}
-
-// drawBar draws a line of constant length.
-func drawBar(done, total int64, width int) string {
-	percent := int64(100)
-	if total > 0 {
-		percent = min(done*100/total, 100)
-	}
-	text := fmt.Sprintf(" %3d%% of %-9s", percent, bytesText(total))
-	const most = 40
-	cells := min(width-len(text)-2, most)
-	if cells < 5 { // no room for a bar
-		return text[:min(len(text), max(width, 0))]
-	}
-	filled := int(percent) * cells / 100
-	return "[" + strings.Repeat("=", filled) + strings.Repeat(" ", cells-filled) + "]" + text
+	b.line.Abort(true)
+	b.screen.Wait()
+	b.line, b.screen, b.options = nil, nil, nil
 }
 
 // bytesText writes a size as people say it; registries count in powers of ten.

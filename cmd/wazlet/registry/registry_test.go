@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
+	"github.com/vbauerster/mpb/v8"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
@@ -358,44 +360,61 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
+// givenBack is what mpb writes to take a line away again.
+const givenBack = "\x1b[1A\x1b[J"
+
 func TestBar(t *testing.T) {
-	var out bytes.Buffer
-	b := &bar{out: &out, width: 57}
-	for _, p := range []image.Progress{
-		{Digest: "config", Done: 2, Total: 2}, // too small to be shown
-		{Digest: "a", Done: 0, Total: 1_000_000},
-		{Digest: "a", Done: 100, Total: 1_000_000},
-		{Digest: "a", Done: 500_000, Total: 1_000_000},
-		{Digest: "b", Done: 1_000_000, Total: 1_000_000},
-		{Digest: "a", Done: 1_000_000, Total: 1_000_000},
-	} {
-		b.report()(p)
-	}
-	b.finish()
-	b.finish()
-	lines := strings.Split(out.String(), "\r")
-	want := []string{
-		"", "[" + strings.Repeat(" ", 36) + "]   0% of 1.0 MB   ",
-		"[" + strings.Repeat("=", 18) + strings.Repeat(" ", 18) + "]  50% of 1.0 MB   ",
-		"[" + strings.Repeat("=", 27) + strings.Repeat(" ", 9) + "]  75% of 2.0 MB   ",
-		"[" + strings.Repeat("=", 36) + "] 100% of 2.0 MB   ", "", "",
-	}
-	for i := range want {
-		want[i] = strings.TrimRight(want[i], " ")
-	}
-	for i := range lines {
-		lines[i] = strings.TrimRight(lines[i], " ")
-	}
-	if diff := cmp.Diff(want, lines); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	for _, width := range []int{0, 1, 10, 20, 30, 200} {
-		if l := drawBar(1, 2, width); len(l) > width {
-			t.Errorf("width %d: %q has %d columns", width, l, len(l))
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		const every = time.Second
+		b := &bar{options: []mpb.ContainerOption{mpb.WithOutput(&out), mpb.WithWidth(60), mpb.WithAutoRefresh(), mpb.WithRefreshRate(every)}}
+		drawn := func(p image.Progress) string {
+			b.report()(p)
+			<-time.After(every) // by the clock of the bubble
+			synctest.Wait()
+			defer out.Reset()
+			return strings.TrimPrefix(out.String(), givenBack)
 		}
-	}
-	if newBar(&out).report() != nil {
+		line := func(filled int, text string) string {
+			return " [" + strings.Repeat("=", filled) + strings.Repeat(" ", 40-filled) + "] " + text + "\n"
+		}
+		for _, tt := range []struct {
+			image.Progress
+			want string
+		}{
+			{image.Progress{Digest: "config", Done: 2, Total: 2}, ""}, // too small to be shown
+			{image.Progress{Digest: "a", Done: 0, Total: 1_000_000}, line(0, "  0% of 1.0 MB")},
+			{image.Progress{Digest: "a", Done: 500_000, Total: 1_000_000}, line(20, " 50% of 1.0 MB")},
+			{image.Progress{Digest: "b", Done: 1_000_000, Total: 1_000_000}, line(30, " 75% of 2.0 MB")},
+			{image.Progress{Digest: "a", Done: 1_000_000, Total: 1_000_000}, line(40, "100% of 2.0 MB")},
+			{image.Progress{Digest: "c", Done: 0, Total: 2_000_000}, line(20, " 50% of 4.0 MB")},
+		} {
+			if diff := cmp.Diff(tt.want, drawn(tt.Progress)); diff != "" {
+				t.Errorf("%+v (-want +got):\n%s", tt.Progress, diff)
+			}
+		}
+		late := b.report()
+		b.finish()
+		b.finish()
+		late(image.Progress{Digest: "c", Done: 2_000_000, Total: 2_000_000})
+		if got := out.String(); !strings.HasSuffix(got, givenBack) {
+			t.Errorf("the line is not given back: %q", got)
+		}
+	})
+}
+
+func TestBarNotShown(t *testing.T) {
+	var out bytes.Buffer
+	b := newBar(&out)
+	if b.report() != nil {
 		t.Error("a bar on something that is no terminal")
+	}
+	b.finish()
+	small := &bar{options: []mpb.ContainerOption{mpb.WithOutput(&out), mpb.WithAutoRefresh()}}
+	small.report()(image.Progress{Digest: "config", Done: 10, Total: worthDrawing - 1})
+	small.finish()
+	if out.Len() > 0 {
+		t.Errorf("drawn: %q", &out)
 	}
 }
 

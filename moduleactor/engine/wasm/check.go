@@ -3,6 +3,7 @@ package wasm
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -59,9 +60,9 @@ func (m *Module) checkImports() []string {
 		switch {
 		case i.Kind == Func && known && found:
 		case i.Kind == Func:
-			missing = append(missing, i.String()+i.Type)
+			missing = append(missing, Printable(i.String())+i.Type)
 		default:
-			missing = append(missing, fmt.Sprintf("%s (%s)", i, i.Kind))
+			missing = append(missing, fmt.Sprintf("%s (%s)", Printable(i.String()), i.Kind))
 		}
 	}
 	if len(missing) == 0 {
@@ -117,7 +118,7 @@ func (m *Module) checkStart() []string {
 	var names []string
 	for _, e := range m.Exports {
 		if e.Kind == Func {
-			names = append(names, e.Name)
+			names = append(names, Printable(e.Name))
 		}
 	}
 	if len(names) == 0 {
@@ -128,4 +129,18 @@ func (m *Module) checkStart() []string {
 		names = append(names[:shown], "...")
 	}
 	return []string{"it exports no function _start (it is a library or a reactor, not a command); its functions are " + strings.Join(names, ", ")}
+}
+
+// maxPrinted bounds a name in a message, in bytes of the name.
+const maxPrinted = 200
+
+// Printable is a module's own text as a message, a log or a terminal may have it: what is not printable ASCII is escaped
+// as in Go, and what is long is cut.
+func Printable(s string) string {
+	more := ""
+	if len(s) > maxPrinted {
+		s, more = strings.ToValidUTF8(s[:maxPrinted], ""), "..."
+	}
+	q := strconv.QuoteToASCII(s)
+	return q[1:len(q)-1] + more
 }

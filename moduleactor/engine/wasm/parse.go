@@ -147,8 +147,19 @@ func (p *parser) typeSection(r *reader) {
 		if !ok1 || !ok2 {
 			return
 		}
-		p.types = append(p.types, "("+strings.Join(params, ", ")+")"+arrow(results))
+		p.types = append(p.types, cut("("+strings.Join(params, ", ")+")"+arrow(results)))
 	}
+}
+
+// maxSignature bounds the text of a type. Each import and export may be of a type as large as the module, and what is
+// printed of them has it each time.
+const maxSignature = 1000
+
+func cut(signature string) string {
+	if len(signature) > maxSignature {
+		return signature[:maxSignature] + "..."
+	}
+	return signature
 }
 
 func arrow(results []string) string {
@@ -217,7 +228,7 @@ func (p *parser) importEntry(r *reader) {
 		i.Kind = Table
 		if _, ok := valueType(r.byte()); !ok && r.err == nil {
 			p.proposal(proposalGC)
-			r.fail("table %s has a type of an unsupported proposal (%s)", i, proposalGC)
+			r.fail("table %s has a type of an unsupported proposal (%s)", Printable(i.String()), proposalGC)
 		}
 		limits(r)
 	case 2:
@@ -227,7 +238,7 @@ func (p *parser) importEntry(r *reader) {
 		i.Kind = Global
 		if _, ok := valueType(r.byte()); !ok && r.err == nil {
 			p.proposal(proposalGC)
-			r.fail("global %s has a type of an unsupported proposal (%s)", i, proposalGC)
+			r.fail("global %s has a type of an unsupported proposal (%s)", Printable(i.String()), proposalGC)
 		}
 		r.byte()
 	case 4:
@@ -236,7 +247,7 @@ func (p *parser) importEntry(r *reader) {
 		r.byte()
 		r.u32()
 	default:
-		r.fail("import %s has the unknown kind %d", i, kind)
+		r.fail("import %s has the unknown kind %d", Printable(i.String()), kind)
 	}
 	if r.err == nil {
 		p.m.Imports = append(p.m.Imports, i)
@@ -251,7 +262,7 @@ func (p *parser) exportEntry(r *reader) {
 		return
 	}
 	if int(kind) >= len(kinds) {
-		r.fail("export %q has the unknown kind %d", e.Name, kind)
+		r.fail("export \"%s\" has the unknown kind %d", Printable(e.Name), kind)
 		return
 	}
 	e.Kind = kinds[kind]

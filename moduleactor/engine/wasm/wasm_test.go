@@ -1,8 +1,10 @@
 package wasm_test
 
 import (
+	"bytes"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -101,6 +103,7 @@ func TestParseMalformed(t *testing.T) {
 		"a name that is not UTF-8":  {Module(Section(7, []byte{1, 0xff, 0, 0})), "malformed wasm at offset 0xd: a name is not UTF-8"},
 		"an unknown import kind":    {Module(Section(2, Import("a", "b", 9, 0))), "malformed wasm at offset 0x10: import a.b has the unknown kind 9"},
 		"an unknown export kind":    {Module(Section(7, Export("a", 9, 0))), `malformed wasm at offset 0xf: export "a" has the unknown kind 9`},
+		"a name for a terminal":     {Module(Section(2, Import("a", "\x1b", 9, 0))), `malformed wasm at offset 0x10: import a.\x1b has the unknown kind 9`},
 		"unknown limits":            {Module(Section(5, []byte{0xff, 0})), "malformed wasm at offset 0xc: limits have the unknown flags 0xff"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -109,6 +112,23 @@ func TestParseMalformed(t *testing.T) {
 				t.Errorf("got %v (%T), want %s", err, err, tc.want)
 			}
 		})
+	}
+}
+
+// TestParseHugeType: what is said of imports must not multiply the size of the type that they share.
+func TestParseHugeType(t *testing.T) {
+	m, err := wasm.Parse(Module(
+		Section(1, Type(bytes.Repeat([]byte{i64}, 100_000), nil)),
+		Section(2, Import("env", "f", 0, 0), Import("env", "g", 0, 0)),
+		Section(7, Export("f", 0, 0)),
+	))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{m.Imports[0].Type, m.Imports[1].Type, m.Exports[0].Type} {
+		if len(text) > 1100 || !strings.HasPrefix(text, "(i64, i64, ") || !strings.HasSuffix(text, "...") {
+			t.Errorf("a type has %d bytes of text: %.40s", len(text), text)
+		}
 	}
 }
 
@@ -141,6 +161,18 @@ func TestCheck(t *testing.T) {
 			}),
 			want: []string{"it imports what wazlet does not provide: env.f(), wasi_snapshot_preview1.fd_write (global), " +
 				"wasi_snapshot_preview1.sock_open(i32)" + provided},
+		},
+		"imports that drive a terminal": {
+			code: Command(1, [][]byte{Import("env", "\x1b[2J\u009b1mé", 0, 0), Import("\x1b]0;x\a", "m", 2, 0, 1)}),
+			want: []string{`it imports what wazlet does not provide: \x1b]0;x\a.m (memory), env.\x1b[2J\u009b1m\u00e9()` + provided, "it has 2 memories; wazlet runs modules with one"},
+		},
+		"exports that drive a terminal": {
+			code: Module(Section(1, Type(nil, nil)), Section(3, U32(0)), Section(7, Export("\x1b[2J", 0, 0)), Section(10, Body())),
+			want: []string{`it exports no function _start (it is a library or a reactor, not a command); its functions are \x1b[2J`},
+		},
+		"a long name": {
+			code: Command(1, [][]byte{Import("env", strings.Repeat("f", 1<<20), 0, 0)}),
+			want: []string{"it imports what wazlet does not provide: env." + strings.Repeat("f", 196) + "...()" + provided},
 		},
 		"above the limit": {code: Command(3, nil), limit: 2*wasm.PageSize + 1, want: []string{
 			"its memory starts with 196608 bytes, above the memory limit of 131073 bytes: raise the container's resources.limits.memory",

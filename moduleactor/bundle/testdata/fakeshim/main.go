@@ -30,6 +30,13 @@ func die(format string, args ...any) {
 	os.Exit(70)
 }
 
+// hang waits in the kernel: the Go runtime would take an empty select for a deadlock and end the process.
+func hang() {
+	for {
+		_ = syscall.Pause() // until a signal
+	}
+}
+
 func run(dir string) int {
 	a, err := bundle.Attach(dir)
 	if err != nil {
@@ -41,7 +48,7 @@ func run(dir string) int {
 	args := a.Spec().Args
 	switch args[0] {
 	case "silent":
-		select {}
+		hang()
 	case "crash":
 		die("no room")
 	}
@@ -55,7 +62,7 @@ func run(dir string) int {
 	code := int32(0)
 	switch args[0] {
 	case "run", "ignore-term":
-		select {}
+		hang()
 	case "crash-late":
 		die("fell over")
 	case "garbage":
@@ -130,7 +137,7 @@ func compile(module, cache string) int {
 	case "hang":
 		nice, _ := syscall.Getpriority(syscall.PRIO_PROCESS, 0)
 		trace(cache, fmt.Sprintf("pid %d nice %d", os.Getpid(), 20-nice))
-		select {}
+		hang()
 	case "wait":
 		await(module + ".go")
 	}
