@@ -76,7 +76,7 @@ cluster: $(BIN)/devcluster $(BIN)/kubectl ## a Kubernetes control plane on loopb
 cluster-down: $(BIN)/devcluster ## ends it and removes its state
 	$(BIN)/devcluster down --dir $(CLUSTER) --purge
 
-test: test-unit test-sim test-e2e ## everything
+test: test-unit test-sim test-devcluster test-e2e ## everything
 
 test-unit: ## unit tests with the race detector
 	$(GO) test -race ./...
@@ -84,7 +84,7 @@ test-unit: ## unit tests with the race detector
 test-sim: ## the seeded simulations, SEEDS of them (default 200)
 	$(GO) test ./podactor ./nodeactor -run Simulation -count=1 -timeout 80m -args -sim.seeds $(SEEDS)
 
-test-e2e: build examples ## the real binaries, end to end
+test-e2e: build examples $(BIN)/devcluster $(BIN)/kubectl ## the real binaries, end to end, on a real control plane too (root)
 	$(GO) test -race -count=1 -timeout 20m -tags e2e ./cmd/wazlet/e2e
 
 test-devcluster: $(BIN)/devcluster $(BIN)/kubectl ## the development cluster itself
@@ -95,6 +95,7 @@ lint: ## golangci-lint and go vet for every platform we build on
 	$(TOOL) golangci-lint run --build-tags e2e ./cmd/wazlet/e2e
 	GOOS=linux GOARCH=arm64 $(GO) vet ./...
 	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./cmd/wazlet
+	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./cmd/wazlet-shim
 	GOOS=wasip1 GOARCH=wasm $(GO) vet ./deploy/examples/...
 
 fmt: ## gofumpt and gci
