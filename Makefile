@@ -20,7 +20,7 @@ RUN      := .run
 # The development cluster: its directory, and the network namespace it runs in (root; empty: none). It is a module of its
 # own, because it links all of Kubernetes: the first build takes minutes.
 CLUSTER  ?= $(RUN)/cluster
-NETNS    ?=
+NETNS    ?= $(if $(filter 0,$(shell id -u)),wazlet)
 INSIDE   := $(if $(NETNS),ip netns exec $(NETNS))
 DEV      := deploy/devcluster
 K8S      := k8s.io/component-base/version
@@ -66,12 +66,20 @@ $(BIN)/devcluster: $(wildcard $(DEV)/*.go $(DEV)/internal/*/*.go) $(DEV)/go.mod
 $(BIN)/kubectl: $(DEV)/go.mod
 	cd $(DEV) && $(GO) build -ldflags '$(DEVFLAGS)' -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/kubectl
 
-cluster: $(BIN)/devcluster $(BIN)/kubectl ## a Kubernetes control plane on loopback, in the background
+cluster: build examples $(BIN)/devcluster $(BIN)/kubectl ## a control plane on loopback, and a node of it in the foreground; Ctrl-C drains the node
 	@$(BIN)/devcluster status --dir $(CLUSTER) >/dev/null 2>&1 || \
 	  $(BIN)/devcluster up --dir $(CLUSTER) $(if $(NETNS),--netns $(NETNS)) >/dev/null
 	@$(INSIDE) $(BIN)/kubectl --kubeconfig $(CLUSTER)/admin.kubeconfig apply -f deploy/runtimeclass >/dev/null
+	@for g in $(GUESTS); do n=$$(basename $$g .wasm); \
+	  $(BIN)/wazlet image import $$g --name localhost/wazlet-examples/$$n:v1 --root-dir $(CLUSTER)/node >/dev/null || exit 1; done
+	@printf '%s\n' 'apiVersion: wazlet.dev/v1alpha1' 'kind: NodeConfiguration' 'nodeName: edge-1' 'rootDir: $(CURDIR)/$(CLUSTER)/node' \
+	  'podLogsDir: $(CURDIR)/$(CLUSTER)/node/log' 'manifestDir: ""' 'kubeconfig: $(CURDIR)/$(CLUSTER)/node.kubeconfig' \
+	  'bootstrapKubeconfig: $(CURDIR)/$(CLUSTER)/bootstrap.kubeconfig' $(if $(NETNS),'nodeIP: 10.99.0.2') \
+	  'logging: {level: info, format: text}' > $(CLUSTER)/node.yaml
 	@$(BIN)/devcluster status --dir $(CLUSTER)
 	@echo 'export PATH=$(CURDIR)/$(BIN):$$PATH'
+	@echo 'try: $(INSIDE) kubectl get nodes; $(INSIDE) kubectl apply -f deploy/examples/cluster; make cluster-down when done'
+	$(INSIDE) $(BIN)/wazlet run --config $(CLUSTER)/node.yaml
 
 cluster-down: $(BIN)/devcluster ## ends it and removes its state
 	$(BIN)/devcluster down --dir $(CLUSTER) --purge
