@@ -40,6 +40,8 @@ type root struct {
 	deps   Deps
 	handle *actors.Handle
 
+	// halting is set once this actor is to stop: it decides nothing any more.
+	halting bool
 	machine machine
 	pods    map[string]child // by UID; until their Terminated is handled
 	// failures are those whose handling has not come to its end: should it crash, a resync finds them here.
@@ -84,7 +86,9 @@ func (a *root) Receive(ctx actor.Context) {
 		uid := uidOf(msg.Who)
 		delete(a.pods, uid)
 		delete(a.failures, uid)
-		a.step(ctx, gone{uid})
+		if !a.halting { // the end of all is no crash of each
+			a.step(ctx, gone{uid})
+		}
 	case Command:
 		a.onCommand(ctx, msg)
 	case podactor.Fact:
@@ -155,6 +159,7 @@ func (a *root) resume(ctx actor.Context) {
 
 // letGo stops everything that is not a child. Guests live on.
 func (a *root) letGo() {
+	a.halting = true
 	for _, cancel := range a.wakes {
 		cancel()
 	}

@@ -2,7 +2,6 @@ package nodeactor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wazlet/wazlet/actors"
@@ -56,9 +54,6 @@ type disk struct {
 	guests        Guests
 	root, podLogs string
 }
-
-// checkpointFile is in the directory of each Pod.
-const checkpointFile = "pod.json"
 
 // dieWait is how long a guest may take to be gone after SIGKILL before it is an incident.
 const dieWait = 30 * time.Second
@@ -140,21 +135,12 @@ func (d disk) Remove(uid string) error {
 // Fail rewrites the checkpoint. Without a usable one nothing can be kept, and nothing is: the verdict then holds for as
 // long as this daemon runs.
 func (d disk) Fail(uid string, verdict podactor.Outcome, now time.Time) error {
-	dir, err := bundle.PodDir(d.root, uid)
+	c, err := podactor.LoadCheckpoint(d.root, uid)
 	if err != nil {
-		return fmt.Errorf("fail pod %s: %w", uid, err)
+		return nil //nolint:nilerr // nothing to keep
 	}
-	all, _ := podactor.LoadCheckpoints(d.root)
-	i := slices.IndexFunc(all, func(c podactor.Checkpoint) bool { return string(c.Pod().UID) == uid })
-	if i < 0 {
-		return nil
-	}
-	condemn(&all[i].State, verdict, now)
-	data, err := json.Marshal(all[i])
-	if err != nil {
-		return fmt.Errorf("fail pod %s: %w", uid, err)
-	}
-	if err := renameio.WriteFile(filepath.Join(dir, checkpointFile), data, 0o600); err != nil {
+	condemn(&c.State, verdict, now)
+	if err := c.Save(d.root); err != nil {
 		return fmt.Errorf("fail pod %s: %w", uid, err)
 	}
 	return nil

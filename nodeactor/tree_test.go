@@ -327,6 +327,35 @@ func TestTreeGivesUp(t *testing.T) {
 	})
 }
 
+// TestTreeStopIsNoCrash ends the daemon after as many crashes of a pod actor as are allowed: its end must not count as one
+// more, for which the Pod would be given up and its guest ended.
+func TestTreeStopIsNoCrash(t *testing.T) {
+	runTree(t, func(t *testing.T, n *tree) {
+		n.spawn(t)
+		n.send(nodeactor.Resync{Pods: []*corev1.Pod{pod("u1", "a"), pod("u2", "b")}})
+		for range n.sup.Pod.MaxCrashes {
+			n.crash("u1")
+			n.pass(30 * time.Second)
+		}
+		want(t, "alive", n.alive(), "u1/c/0", "u2/c/0")
+		before := len(n.events.Events())
+		if err := n.sys.StopTree(t.Context(), n.node); err != nil {
+			t.Fatal(err)
+		}
+		n.pass(time.Minute)
+		for _, e := range n.events.Events()[before:] {
+			if d, ok := e.(actors.Decision); ok {
+				t.Errorf("a decision after the end: %+v", d)
+			}
+		}
+		want(t, "alive", n.alive(), "u1/c/0", "u2/c/0")
+		n.spawn(t)
+		n.pass(time.Second)
+		want(t, "list of the next daemon", n.list(t), "u1 Running c=0", "u2 Running c=0")
+		n.drained(t)
+	})
+}
+
 // TestTreeNodeCrash has a bug in the node actor: it goes on, until that happens too often.
 func TestTreeNodeCrash(t *testing.T) {
 	runTree(t, func(t *testing.T, n *tree) {

@@ -82,11 +82,11 @@ func LoadCheckpoints(root string) ([]Checkpoint, []error) {
 		if !e.IsDir() {
 			continue
 		}
-		c, err := loadCheckpoint(filepath.Join(bundle.PodsDir(root), e.Name(), checkpointFile), e.Name())
+		c, err := LoadCheckpoint(root, e.Name())
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
-			errs = append(errs, fmt.Errorf("read checkpoint of pod %s: %w", e.Name(), err))
+			errs = append(errs, err)
 		default:
 			found = append(found, c)
 		}
@@ -94,12 +94,17 @@ func LoadCheckpoints(root string) ([]Checkpoint, []error) {
 	return found, errs
 }
 
-func loadCheckpoint(path, uid string) (Checkpoint, error) {
-	data, err := os.ReadFile(path)
+// LoadCheckpoint reads the checkpoint of one Pod; fs.ErrNotExist when it has none.
+func LoadCheckpoint(root, uid string) (Checkpoint, error) {
+	data, err := os.ReadFile(filepath.Join(bundle.PodsDir(root), uid, checkpointFile))
 	if err != nil {
-		return Checkpoint{}, err
+		return Checkpoint{}, fmt.Errorf("read checkpoint of pod %s: %w", uid, err)
 	}
-	return parseCheckpoint(data, uid)
+	c, err := parseCheckpoint(data, uid)
+	if err != nil {
+		return Checkpoint{}, fmt.Errorf("read checkpoint of pod %s: %w", uid, err)
+	}
+	return c, nil
 }
 
 func parseCheckpoint(data []byte, uid string) (Checkpoint, error) {
@@ -113,8 +118,9 @@ func parseCheckpoint(data []byte, uid string) (Checkpoint, error) {
 	return c, nil
 }
 
-// saveCheckpoint replaces the Pod's checkpoint atomically. It holds environment values, so only the owner may read it.
-func saveCheckpoint(root string, c Checkpoint) error {
+// Save replaces the Pod's checkpoint below root atomically. It holds environment values, so only the owner may read it,
+// and no copy is ever made outside of the Pod's directory.
+func (c *Checkpoint) Save(root string) error {
 	dir, err := bundle.PodDir(root, string(c.State.Pod.UID))
 	if err != nil {
 		return fmt.Errorf("write checkpoint: %w", err)
@@ -126,7 +132,7 @@ func saveCheckpoint(root string, c Checkpoint) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("write checkpoint: %w", err)
 	}
-	if err := renameio.WriteFile(filepath.Join(dir, checkpointFile), data, 0o600); err != nil {
+	if err := renameio.WriteFile(filepath.Join(dir, checkpointFile), data, 0o600, renameio.WithTempDir(dir)); err != nil {
 		return fmt.Errorf("write checkpoint: %w", err)
 	}
 	return nil

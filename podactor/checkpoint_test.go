@@ -22,7 +22,7 @@ func TestCheckpointRoundTrip(t *testing.T) {
 	s.Containers[0].Last = exitWith(3, "boom")
 	s.Containers[0].History = actors.History{Restarts: 2, Delay: 10, Pull: 20}
 	want := Checkpoint{Version: 1, State: s, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, LastTransitionTime: *apiTime(epoch)}}}
-	if err := saveCheckpoint(root, want); err != nil {
+	if err := want.Save(root); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(filepath.Join(root, "pods", "uid-1", "pod.json"))
@@ -44,6 +44,22 @@ func TestCheckpointRoundTrip(t *testing.T) {
 	}
 }
 
+// The environment of a Pod must not pass through a directory that is everybody's.
+func TestCheckpointStaysInThePodsDirectory(t *testing.T) {
+	elsewhere := t.TempDir()
+	t.Setenv("TMPDIR", elsewhere)
+	if err := os.Chtimes(elsewhere, epoch, epoch); err != nil {
+		t.Fatal(err)
+	}
+	c := Checkpoint{Version: 1, State: runningState(onePod("a"))}
+	if err := c.Save(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(elsewhere); err != nil || !info.ModTime().Equal(epoch) {
+		t.Errorf("TMPDIR was written to (%v)", err)
+	}
+}
+
 // A checkpoint that is broken is an error of its own and hides no other.
 func TestLoadCheckpointsReportsEachBadOne(t *testing.T) {
 	root := t.TempDir()
@@ -51,7 +67,7 @@ func TestLoadCheckpointsReportsEachBadOne(t *testing.T) {
 		t.Errorf("nothing there: %v, %v", got, errs)
 	}
 	good := Checkpoint{Version: 1, State: runningState(onePod("a"))}
-	if err := saveCheckpoint(root, good); err != nil {
+	if err := good.Save(root); err != nil {
 		t.Fatal(err)
 	}
 	write := func(uid string, change func(*Checkpoint)) {

@@ -45,7 +45,7 @@ func (a *podActor) save(ctx actor.Context) {
 	root := a.cfg.RootDir
 	a.workerSeq++
 	n := a.workerSeq
-	a.workers[n] = a.sys.Go(ctx.Self(), func(context.Context) any { return saved{n, saveCheckpoint(root, c)} })
+	a.workers[n] = a.sys.Go(ctx.Self(), func(context.Context) any { return saved{n, c.Save(root)} })
 }
 
 func (a *podActor) onSaved(ctx actor.Context, m saved) {

@@ -111,7 +111,8 @@ func TestBundlesOfTheRootDirectory(t *testing.T) {
 	if err := b.RemoveAttempts("uid-1", "c", 1); err != nil {
 		t.Errorf("remove attempts: %v", err)
 	}
-	if err := saveCheckpoint(root, Checkpoint{Version: 1, State: runningState(onePod("c"))}); err != nil {
+	old := Checkpoint{Version: 1, State: runningState(onePod("c"))}
+	if err := old.Save(root); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.RemovePod("uid-1"); err != nil {

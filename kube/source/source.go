@@ -32,6 +32,8 @@ const (
 	MaxFileBytes = 1 << 20
 	// MaxFiles bounds the manifests of a directory.
 	MaxFiles = 5000
+	// MaxProblems bounds what is told of one manifest: a megabyte of nonsense has a hundred thousand.
+	MaxProblems = 25
 )
 
 // Options are what a Source needs to know.
@@ -253,8 +255,17 @@ func (s *Source) load(paths []string) {
 			continue
 		}
 		pod, problems := Decode(path, data, s.o.NodeName)
-		*m = manifest{sum: sum, decoded: pod, accepted: m.accepted, problems: problems}
+		*m = manifest{sum: sum, decoded: pod, accepted: m.accepted, problems: first(path, problems)}
 	}
+}
+
+// first returns the first MaxProblems, and how many more there are.
+func first(path string, problems []Problem) []Problem {
+	n := len(problems) - MaxProblems
+	if n <= 0 {
+		return problems
+	}
+	return append(problems[:MaxProblems:MaxProblems], Problem{File: path, Message: fmt.Sprintf("has %d more problems", n)})
 }
 
 // isGone tells a removed file from a dangling link.

@@ -238,6 +238,24 @@ func TestBadFile(t *testing.T) {
 	w.wantPods("default/b-node=i:2")
 }
 
+// TestNonsense: a file cannot flood the log.
+func TestNonsense(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	var text strings.Builder
+	text.WriteString("apiVersion: v1\nkind: Pod\n")
+	for i := range source.MaxProblems + 7 {
+		fmt.Fprintf(&text, "field%d: 1\n", i)
+	}
+	w.put("bad.yaml", text.String())
+	w.start()
+	w.wantPods()
+	for i := range source.MaxProblems {
+		w.wantProblem(fmt.Sprintf("bad.yaml:%d: field%d: unknown field", i+3, i))
+	}
+	w.wantProblem("bad.yaml: has 7 more problems")
+	w.quiet()
+}
+
 func TestBadFileFromTheStart(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	w.put("a", "nonsense")

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode"
 )
 
 // Digests are "sha256:" and 64 lower-case hexadecimal digits; no other algorithm is in use for images.
@@ -47,10 +48,10 @@ func digestFile(path string) (digest string, size int64, err error) {
 	return digestSum(h), n, nil
 }
 
-// clip shortens foreign text for a message and takes control characters out of it.
+// clip shortens foreign text for a message and takes out what is not printable.
 func clip(s string, n int) string {
 	s = strings.Join(strings.Fields(strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) { // controls, also those of 8 bits, and what turns the direction of text
 			return ' '
 		}
 		return r

@@ -337,3 +337,18 @@ func TestIndexPull(t *testing.T) {
 		}
 	}
 }
+
+func TestClip(t *testing.T) {
+	for name, tc := range map[string]struct{ text, want string }{
+		"as it is":           {"größe 1", "größe 1"},
+		"controls":           {"a\x1b[2J\u009b1m\x7f\r\nb", "a [2J 1m b"},
+		"direction of text":  {"a\u202eb", "a b"},
+		"cut at a character": {"123456789é", "123456789…"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := clip(tc.text, 10); got != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}

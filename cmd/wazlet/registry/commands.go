@@ -22,14 +22,15 @@ func Commands() []*cobra.Command {
 	return []*cobra.Command{newPush(), newPull(), newInspect(), newImage()}
 }
 
-// access are the flags that say how registries are reached.
-type access struct {
+// Access are the flags that say how registries are reached.
+type Access struct {
 	insecure     []string
 	caFiles      []string
 	dockerConfig string
 }
 
-func (a *access) bind(cmd *cobra.Command) {
+// Bind adds the flags to a command.
+func (a *Access) Bind(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringSliceVar(&a.insecure, "insecure-registry", nil,
 		"`HOST[:PORT]` that may be reached by plain HTTP or with an unknown certificate; can be repeated")
@@ -38,7 +39,8 @@ func (a *access) bind(cmd *cobra.Command) {
 		"docker config.json `FILE` with credentials (default $DOCKER_CONFIG/config.json or ~/.docker/config.json, if there is one)")
 }
 
-func (a *access) config() image.Config {
+// Config is what the flags say, with the user's own docker config where they name none.
+func (a *Access) Config() image.Config {
 	c := image.Config{InsecureRegistries: a.insecure, CAFiles: a.caFiles, DockerConfig: a.dockerConfig}
 	if c.DockerConfig == "" {
 		c.DockerConfig = usersDockerConfig()
@@ -64,10 +66,10 @@ func usersDockerConfig() string {
 }
 
 // client runs f with a client for registries, showing progress on a terminal.
-func (a *access) client(cmd *cobra.Command, f func(*image.Client) error) error {
+func (a *Access) client(cmd *cobra.Command, f func(*image.Client) error) error {
 	progress := newBar(cmd.ErrOrStderr())
 	defer progress.finish()
-	cfg := a.config()
+	cfg := a.Config()
 	cfg.Progress = progress.report()
 	c, err := image.NewClient(cfg)
 	if err != nil {

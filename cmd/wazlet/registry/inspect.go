@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +18,7 @@ import (
 )
 
 type inspectOptions struct {
-	access
+	Access
 	local
 
 	output *string
@@ -38,8 +39,8 @@ A file that exists is looked at; otherwise the image in this node's store; other
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
-	o.access.bind(cmd)
-	o.local.bind(cmd, false)
+	o.Bind(cmd)
+	o.bind(cmd, false)
 	o.output = outputFlag(cmd)
 	cmd.Flags().BoolVar(&o.remote, "remote", false, "ask the registry even if the image is in the store or a file has that name")
 	return cmd
@@ -107,7 +108,7 @@ func describe(out io.Writer, d image.Details) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(w, "%s:\t%s\n", name, value)
+			fmt.Fprintf(w, "%s:\t%s\n", name, harmless(value))
 		}
 	}
 	line("Reference", d.Ref)
@@ -123,7 +124,7 @@ func describe(out io.Writer, d image.Details) error {
 	line("Kind", d.Kind)
 	if m := d.Module; m != nil {
 		line("Module size", bytesText(m.Size))
-		line("Module name", printable(m.Name))
+		line("Module name", wasm.Printable(m.Name))
 		line("WASI", string(m.WASI))
 		line("Memory", memories(m.Memories))
 		line("Functions", strconv.Itoa(m.Functions))
@@ -131,7 +132,11 @@ func describe(out io.Writer, d image.Details) error {
 	if d.Runs {
 		line("Runs here", "yes")
 	} else {
-		line("Runs here", "no: "+strings.Join(d.Problems, "\n\t  "))
+		problems := make([]string, len(d.Problems))
+		for i, p := range d.Problems {
+			problems[i] = harmless(p)
+		}
+		fmt.Fprintf(w, "Runs here:\tno: %s\n", strings.Join(problems, "\n\t  "))
 	}
 	if err := w.Flush(); err != nil || d.Module == nil {
 		return err
@@ -147,13 +152,13 @@ func externs(w io.Writer, m *wasm.Module) {
 		fmt.Fprintf(w, "Imports: %d\n", len(m.Imports))
 	}
 	for _, i := range m.Imports {
-		fmt.Fprintf(w, "  %s\t%s %s\n", printable(i.String()), i.Kind, i.Type)
+		fmt.Fprintf(w, "  %s\t%s %s\n", wasm.Printable(i.String()), i.Kind, i.Type)
 	}
 	if len(m.Exports) > 0 {
 		fmt.Fprintf(w, "Exports: %d\n", len(m.Exports))
 	}
 	for _, e := range m.Exports {
-		fmt.Fprintf(w, "  %s\t%s %s\n", printable(e.Name), e.Kind, e.Type)
+		fmt.Fprintf(w, "  %s\t%s %s\n", wasm.Printable(e.Name), e.Kind, e.Type)
 	}
 }
 
@@ -182,8 +187,12 @@ func quoted(list []string) string {
 	return string(b)
 }
 
-// printable keeps a module's names from driving the terminal.
-func printable(s string) string {
-	q := fmt.Sprintf("%+q", s)
-	return q[1 : len(q)-1]
+// harmless keeps what an image says of itself from driving the terminal.
+func harmless(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
 }

@@ -13,7 +13,7 @@ import (
 )
 
 type pullOptions struct {
-	access
+	Access
 
 	output string
 }
@@ -34,7 +34,7 @@ in the current directory, and must not exist. The path is printed on stdout.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
-	o.bind(cmd)
+	o.Bind(cmd)
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "`FILE` to write, replaced if it exists; - is stdout")
 	return cmd
 }

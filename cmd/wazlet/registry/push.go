@@ -13,7 +13,7 @@ import (
 )
 
 type pushOptions struct {
-	access
+	Access
 
 	format      string
 	annotations []string
@@ -38,7 +38,7 @@ digest; --no-created leaves it out.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0], args[1]) },
 	}
-	o.bind(cmd)
+	o.Bind(cmd)
 	cmd.Flags().StringVar(&o.format, "format", string(image.FormatCNCF), "how the module is packed: cncf or wasm-to-oci")
 	cmd.Flags().StringArrayVar(&o.annotations, "annotation", nil, "`KEY=VALUE` for the manifest; can be repeated")
 	cmd.Flags().BoolVar(&o.noTime, "no-created", false, "leave the time of creation out, so that the digest depends on the content alone")

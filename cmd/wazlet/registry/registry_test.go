@@ -6,10 +6,12 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	crane "github.com/google/go-containerregistry/cmd/crane/cmd"
@@ -25,6 +27,7 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"github.com/wazlet/wazlet/moduleactor/engine/wasm"
 	"github.com/wazlet/wazlet/moduleactor/image"
 )
 
@@ -244,6 +247,27 @@ func squeeze(s string) string {
 	return strings.Join(lines, "\n")
 }
 
+// TestDescribeIsHarmless: what an image says of itself must not reach the terminal as it is.
+func TestDescribeIsHarmless(t *testing.T) {
+	const evil = "\x1b]0;x\a\u009b2J\u202e\nRuns here: yes"
+	var out strings.Builder
+	err := describe(&out, image.Details{
+		Ref: evil, Platform: evil, Entrypoint: []string{evil}, Cmd: []string{evil}, Problems: []string{evil, "second"},
+		Module: &wasm.Module{Name: evil, Imports: []wasm.Import{{Module: evil, Name: evil}}, Exports: []wasm.Export{{Name: evil}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for l := range strings.SplitSeq(out.String(), "\n") {
+		if strings.ContainsFunc(l, func(r rune) bool { return !unicode.IsPrint(r) }) || strings.HasPrefix(l, "Runs here: yes") {
+			t.Errorf("printed %q", l)
+		}
+	}
+	if !slices.Contains(strings.Split(squeeze(out.String()), "\n"), "second") {
+		t.Errorf("lacks the second problem:\n%s", &out)
+	}
+}
+
 func TestInspectImage(t *testing.T) {
 	w := newWorld(t)
 	root := filepath.Join(w.dir, "root")
@@ -336,17 +360,17 @@ func TestErrors(t *testing.T) {
 // TestCredentials: without --docker-config the user's own file is used.
 func TestCredentials(t *testing.T) {
 	w := newWorld(t)
-	if got := (&access{}).config().DockerConfig; got != "" {
+	if got := (&Access{}).Config().DockerConfig; got != "" {
 		t.Errorf("without a file: %q", got)
 	}
 	file := filepath.Join(w.dir, "config.json")
 	if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := (&access{}).config().DockerConfig; got != file {
+	if got := (&Access{}).Config().DockerConfig; got != file {
 		t.Errorf("with a file: %q, want %q", got, file)
 	}
-	if got := (&access{dockerConfig: "other"}).config().DockerConfig; got != "other" {
+	if got := (&Access{dockerConfig: "other"}).Config().DockerConfig; got != "other" {
 		t.Errorf("with a flag: %q, want other", got)
 	}
 }

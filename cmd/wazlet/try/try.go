@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/wazlet/wazlet/cmd/wazlet/config"
+	"github.com/wazlet/wazlet/cmd/wazlet/registry"
 	"github.com/wazlet/wazlet/cmd/wazlet/shim"
 	"github.com/wazlet/wazlet/moduleactor/bundle"
 	"github.com/wazlet/wazlet/moduleactor/image"
@@ -39,13 +40,18 @@ func (e *ExitError) Error() string {
 func (e *ExitError) ExitCode() int { return int(e.Exit.Code) }
 
 type options struct {
+	registry.Access
+
 	rootDir, shim, memory string
 	env, mounts           []string
 }
 
 // Command returns `wazlet try`.
 func Command() *cobra.Command {
-	o := options{rootDir: config.Default().RootDir}
+	return (&options{rootDir: config.Default().RootDir}).command()
+}
+
+func (o *options) command() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "try FILE|REF [flags] [-- ARGS...]",
 		Short: "Run one module in the foreground, as the node would",
@@ -61,11 +67,12 @@ func Command() *cobra.Command {
 	c.Flags().StringArrayVar(&o.mounts, "mount", nil, "`HOST:GUEST[:ro]`: a directory or file of this machine in the guest")
 	c.Flags().StringVar(&o.memory, "memory", "", "bound of the guest's linear memory, a Kubernetes `QUANTITY` such as 64Mi")
 	c.Flags().StringVar(&o.rootDir, "root-dir", o.rootDir, "`DIR` of images and compiled modules")
+	o.Bind(c)
 	c.Flags().StringVar(&o.shim, "shim", "", "`PATH` of wazlet-shim (default: beside wazlet)")
 	return c
 }
 
-func (o options) run(c *cobra.Command, what string, args []string) error {
+func (o *options) run(c *cobra.Command, what string, args []string) error {
 	shimPath, err := shim.Find(o.shim)
 	if err != nil {
 		return err
@@ -102,16 +109,19 @@ func (o options) run(c *cobra.Command, what string, args []string) error {
 }
 
 // resolve finds the module: a file that exists, or else an image.
-func (o options) resolve(ctx context.Context, what string) (image.Image, error) {
+func (o *options) resolve(ctx context.Context, what string) (img image.Image, err error) {
 	if st, err := os.Stat(what); err == nil && st.Mode().IsRegular() {
 		return fromFile(what)
 	} else if strings.HasSuffix(what, ".wasm") {
 		return image.Image{}, fmt.Errorf("open %s: no such file", what)
 	}
-	store, err := image.Open(image.Config{Dir: filepath.Join(o.rootDir, "images")})
+	cfg := o.Config()
+	cfg.Dir = filepath.Join(o.rootDir, "images")
+	store, err := image.Open(cfg)
 	if err != nil {
 		return image.Image{}, err
 	}
+	defer func() { err = errors.Join(err, store.Close()) }()
 	return store.Ensure(ctx, what, image.IfNotPresent)
 }
 
@@ -132,7 +142,7 @@ func fromFile(name string) (image.Image, error) {
 	return image.Image{Ref: name, ID: name, Module: file, Digest: d.String(), Name: filepath.Base(file)}, nil
 }
 
-func (o options) spec(img image.Image, dir string, args []string) (bundle.Spec, error) {
+func (o *options) spec(img image.Image, dir string, args []string) (bundle.Spec, error) {
 	memory, err := o.memoryBytes()
 	if err != nil {
 		return bundle.Spec{}, err
@@ -174,7 +184,7 @@ func argv(img image.Image, args []string) []string {
 	return append(append([]string{}, entrypoint...), args...)
 }
 
-func (o options) environment() []string {
+func (o *options) environment() []string {
 	env := make([]string, 0, len(o.env))
 	for _, e := range o.env {
 		if !strings.Contains(e, "=") {
@@ -185,7 +195,7 @@ func (o options) environment() []string {
 	return env
 }
 
-func (o options) memoryBytes() (int64, error) {
+func (o *options) memoryBytes() (int64, error) {
 	if o.memory == "" {
 		return 0, nil
 	}
@@ -196,7 +206,7 @@ func (o options) memoryBytes() (int64, error) {
 	return q.Value(), nil
 }
 
-func (o options) parseMounts() ([]bundle.Mount, error) {
+func (o *options) parseMounts() ([]bundle.Mount, error) {
 	mounts := make([]bundle.Mount, 0, len(o.mounts))
 	for _, m := range o.mounts {
 		parts := strings.Split(m, ":")
