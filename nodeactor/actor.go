@@ -120,6 +120,8 @@ func (a *root) onCommand(ctx actor.Context, c Command) {
 		a.step(ctx, c)
 	case Drain:
 		a.step(ctx, c)
+	case Refresh:
+		a.step(ctx, c)
 	case List:
 		select {
 		case c.Reply <- a.machine.list():

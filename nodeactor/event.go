@@ -58,6 +58,7 @@ func (Remove) event()    {}
 func (Resync) event()    {}
 func (Tune) event()      {}
 func (Drain) event()     {}
+func (Refresh) event()   {}
 func (recovered) event() {}
 func (changed) event()   {}
 func (ended) event()     {}

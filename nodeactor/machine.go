@@ -99,6 +99,8 @@ func (t *turn) on(ev event) {
 		t.onTune(ev)
 	case Drain:
 		t.onDrain(ev)
+	case Refresh:
+		t.onRefresh(ev)
 	case recovered:
 		t.onRecovered(ev)
 	case changed:
@@ -122,7 +124,7 @@ func waitsForRecovery(ev event) bool {
 	switch ev.(type) {
 	case Apply, Remove, Resync, Drain:
 		return true
-	case Tune, recovered, changed, ended, failed, gone, due, cleared, resumed:
+	case Tune, Refresh, recovered, changed, ended, failed, gone, due, cleared, resumed:
 	}
 	return false
 }
@@ -223,6 +225,15 @@ func (t *turn) onTune(ev Tune) {
 	for _, p := range t.all() {
 		if p.stage == stageLive {
 			t.do(tell{p.uid, podactor.Tune(ev)})
+		}
+	}
+}
+
+// onRefresh passes on what may matter to a Pod. A Pod without an actor reads everything anew when it has one.
+func (t *turn) onRefresh(ev Refresh) {
+	for _, p := range t.all() {
+		if p.stage == stageLive && p.wanted != nil && p.wanted.Namespace == ev.Namespace {
+			t.do(tell{p.uid, podactor.Refresh(ev)})
 		}
 	}
 }

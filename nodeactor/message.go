@@ -32,12 +32,17 @@ type Tune struct{ Supervision actors.Supervision }
 // Drain ends all Pods. When the last one is gone, Done is closed.
 type Drain struct{ Done chan<- struct{} }
 
+// Refresh says that an object of the cluster has changed, appeared or vanished; the Pods of its namespace are told. Kind is
+// ConfigMap or Secret.
+type Refresh struct{ Kind, Namespace, Name string }
+
 // List asks for all Pods with their current status. Reply needs room for one value.
 type List struct{ Reply chan<- []*corev1.Pod }
 
-func (Apply) command()  {}
-func (Remove) command() {}
-func (Resync) command() {}
-func (Tune) command()   {}
-func (Drain) command()  {}
-func (List) command()   {}
+func (Apply) command()   {}
+func (Remove) command()  {}
+func (Resync) command()  {}
+func (Tune) command()    {}
+func (Drain) command()   {}
+func (List) command()    {}
+func (Refresh) command() {}

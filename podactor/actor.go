@@ -115,6 +115,8 @@ func (a *podActor) Receive(ctx actor.Context) {
 		a.feed(ctx, terminated(m))
 	case Tune:
 		a.feed(ctx, tuned(m))
+	case Refresh:
+		a.feed(ctx, refreshed(m))
 	case moduleactor.Fact:
 		a.feed(ctx, reported{m})
 	case timer:

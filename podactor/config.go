@@ -40,6 +40,11 @@ type Deps struct {
 	Module func(container string) (*actor.Props, *actors.Handle)
 	// Bundles finds and removes what the attempts of the Pod left on disk. Nil: the bundles below Config.RootDir.
 	Bundles Bundles
+	// Objects is what Pods refer to in a cluster. Nil on a node without one, where such references are errors.
+	Objects Objects
+	// Allocatable is what the node can give to Pods: the limit of a container that has none, for a resourceFieldRef. It is
+	// called from workers. Nil: not known, which makes such a reference an error.
+	Allocatable func() corev1.ResourceList
 }
 
 // Bundles is the part of package bundle that a pod actor uses. Its methods block; they are called from workers only.

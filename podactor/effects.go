@@ -16,6 +16,9 @@ func (a *podActor) carryOut(ctx actor.Context, f effect) {
 	switch f := f.(type) {
 	case prepare:
 		a.prepare = &f
+	case project:
+		around := a.surroundings()
+		a.work(ctx, func(ctx context.Context) event { return projectAll(ctx, around, f.Gen) })
 	case resolve:
 		a.resolve(ctx, f)
 	case run:
@@ -134,24 +137,24 @@ func (a *podActor) prepareNow(ctx actor.Context) {
 	if a.prepare == nil {
 		return
 	}
-	pod, scanOnly := a.ledger.state.Pod, a.prepare.ScanOnly
+	scanOnly := a.prepare.ScanOnly
 	a.prepare = nil
-	cfg, bundles := a.cfg, a.deps.Bundles
-	a.work(ctx, func(ctx context.Context) event { return prepareAll(ctx, cfg, bundles, pod, scanOnly) })
+	around, bundles := a.surroundings(), a.deps.Bundles
+	a.work(ctx, func(ctx context.Context) event { return prepareAll(ctx, around, bundles, scanOnly) })
 }
 
 func (a *podActor) resolve(ctx actor.Context, f resolve) {
-	pod, cfg, bundles := a.ledger.state.Pod, a.cfg, a.deps.Bundles
+	around, bundles := a.surroundings(), a.deps.Bundles
 	a.work(ctx, func(ctx context.Context) event {
 		answer := resolved{Container: f.Container, Gen: f.Gen}
-		answer.Spec, answer.Err = resolveSpec(ctx, cfg, pod, f.Container, f.Adopt)
+		answer.Spec, answer.Err = resolveSpec(ctx, around, f.Container, f.Adopt)
 		if f.Adopt {
 			answer.Err = nil // whatever the spec lacks, the guest has it
 			return answer
 		}
 		// The last attempt is kept for its log and its ending, older ones are not. What cannot be removed now is tried
 		// again at the next attempt.
-		_ = bundles.RemoveAttempts(string(pod.UID), f.Container, 1)
+		_ = bundles.RemoveAttempts(string(around.pod.UID), f.Container, 1)
 		return answer
 	})
 }

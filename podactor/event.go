@@ -35,6 +35,16 @@ type (
 	prepared struct {
 		Err   *prepareError
 		Found []bundle.Found
+		// RefreshAt is when the volumes must be made anew because a token in them grows old; zero for never.
+		RefreshAt time.Time
+	}
+	// refreshed says that an object of the cluster is another one now.
+	refreshed struct{ Kind, Namespace, Name string }
+	// projected answers the effect project.
+	projected struct {
+		Gen       uint64
+		Err       *prepareError
+		RefreshAt time.Time
 	}
 	// resolved answers the effect resolve. Err is why the container's spec cannot be made now.
 	resolved struct {
@@ -67,6 +77,8 @@ func (applied) isEvent()    {}
 func (terminated) isEvent() {}
 func (tuned) isEvent()      {}
 func (prepared) isEvent()   {}
+func (refreshed) isEvent()  {}
+func (projected) isEvent()  {}
 func (resolved) isEvent()   {}
 func (reported) isEvent()   {}
 func (exited) isEvent()     {}
@@ -95,6 +107,8 @@ const (
 	// prepareDue and cleanupDue try again what failed.
 	prepareDue
 	cleanupDue
+	// refreshDue is when tokens in volumes grow old, or when a projection that failed is tried again.
+	refreshDue
 )
 
 // timer names one timer. It is believed only while its generation is the latest of its kind.
@@ -112,6 +126,9 @@ type effect interface{ isEffect() }
 type (
 	// prepare sets up volumes, unless ScanOnly, and scans for attempts; prepared answers.
 	prepare struct{ ScanOnly bool }
+	// project makes the files of volumes anew that come from objects of the cluster or from the Pod itself; projected
+	// answers.
+	project struct{ Gen uint64 }
 	// resolve makes a container's spec; resolved answers. Adopt leaves the volumes alone: the guest has them already.
 	resolve struct {
 		Container string
@@ -142,6 +159,7 @@ type (
 )
 
 func (prepare) isEffect() {}
+func (project) isEffect() {}
 func (resolve) isEffect() {}
 func (run) isEffect()     {}
 func (kill) isEffect()    {}

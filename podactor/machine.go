@@ -52,6 +52,10 @@ func (m *machine) handle(e event) {
 		m.onTuned(e)
 	case prepared:
 		m.onPrepared(e)
+	case refreshed:
+		m.onRefreshed(e)
+	case projected:
+		m.onProjected(e)
 	case resolved:
 		m.onResolved(e)
 	case reported:
@@ -203,6 +207,11 @@ func (m *machine) onFired(t timer) {
 		if t.Gen == m.PrepareGen && m.Stage == StagePreparing {
 			m.PrepareGen = 0
 			m.prepare()
+		}
+	case refreshDue:
+		if t.Gen == m.RefreshGen {
+			m.RefreshGen = 0
+			m.project()
 		}
 	case cleanupDue:
 		if t.Gen == m.CleanGen {

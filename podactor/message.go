@@ -28,9 +28,14 @@ type Terminate struct {
 // is cut to it.
 type Tune struct{ Supervision actors.Supervision }
 
+// Refresh says that an object of the cluster has changed, appeared or vanished. If the Pod uses it, its volumes are made
+// to show the new content, and whatever waits for the object is tried again. Kind is ConfigMap or Secret.
+type Refresh struct{ Kind, Namespace, Name string }
+
 func (Apply) command()     {}
 func (Terminate) command() {}
 func (Tune) command()      {}
+func (Refresh) command()   {}
 
 // Fact is what a pod actor tells the node actor.
 //

@@ -15,8 +15,8 @@ import (
 
 // prepareAll sets up the volumes, unless scanOnly, and finds the attempts that are on disk. A volume that fails does not
 // hide the attempts. It runs in a worker.
-func prepareAll(ctx context.Context, cfg Config, bundles Bundles, pod *corev1.Pod, scanOnly bool) event {
-	found, err := bundles.Scan(string(pod.UID))
+func prepareAll(ctx context.Context, s surroundings, bundles Bundles, scanOnly bool) event {
+	found, err := bundles.Scan(string(s.pod.UID))
 	if err != nil {
 		return prepared{Err: &prepareError{Err: err}}
 	}
@@ -26,14 +26,25 @@ func prepareAll(ctx context.Context, cfg Config, bundles Bundles, pod *corev1.Po
 	if err := ctx.Err(); err != nil { // nobody waits any more
 		return prepared{Err: &prepareError{Err: err}}
 	}
-	if err := volume.Setup(cfg.RootDir, pod); err != nil {
-		p := &prepareError{Err: err}
-		if v := (*volume.Error)(nil); errors.As(err, &v) {
-			p.Volume, p.Err = v.Volume, v.Err
-		}
-		return prepared{Err: p, Found: found}
+	refreshAt, err := volume.Setup(ctx, s.world(), s.pod)
+	return prepared{Err: volumeError(err), Found: found, RefreshAt: refreshAt}
+}
+
+// projectAll makes the files of volumes anew. It runs in a worker.
+func projectAll(ctx context.Context, s surroundings, gen uint64) event {
+	refreshAt, err := volume.Refresh(ctx, s.world(), s.pod)
+	return projected{Gen: gen, Err: volumeError(err), RefreshAt: refreshAt}
+}
+
+func volumeError(err error) *prepareError {
+	if err == nil {
+		return nil
 	}
-	return prepared{Found: found}
+	p := &prepareError{Err: err}
+	if v := (*volume.Error)(nil); errors.As(err, &v) {
+		p.Volume, p.Err = v.Volume, v.Err
+	}
+	return p
 }
 
 // removeAll removes everything that the Pod has on disk: volumes, bundles with the checkpoint, logs. It runs in a worker.

@@ -13,6 +13,7 @@ import (
 func (m *machine) onResumed() {
 	m.Busy, m.Scanned = false, false
 	m.DeadlineGen, m.PrepareGen, m.GraceGen, m.CleanGen = 0, 0, 0, 0
+	m.RefreshGen, m.ProjectGen, m.Stale = 0, 0, false
 	for i := range m.Containers {
 		c := &m.Containers[i]
 		c.Gen = m.nextGen()
@@ -56,6 +57,7 @@ func (m *machine) onPrepared(e prepared) {
 	if m.ending() {
 		return // settle goes on with Terminating
 	}
+	defer m.keepFresh(e.Err, e.RefreshAt)
 	if m.Initialized || len(m.Pod.Spec.InitContainers) == 0 {
 		m.become(StageRunning, "prepared")
 	} else {
@@ -68,7 +70,7 @@ func (m *machine) prepareFailed(e *prepareError) {
 	m.PrepareRetries = v.History
 	m.PrepareGen = m.arm(prepareDue, v.Delay)
 	if e.Volume != "" {
-		m.warn("", actors.ReasonFailedMount, fmt.Sprintf("MountVolume.SetUp failed for volume %q : %v", e.Volume, e.Err))
+		m.warnMount(e)
 	} else {
 		m.warn("", actors.ReasonFailed, fmt.Sprintf("error finding the pod's containers: %v", e.Err))
 	}

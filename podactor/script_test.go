@@ -87,7 +87,9 @@ type script struct {
 	shown  status
 	manual string // what is not answered: prepare, or all
 	timers []pending
-	answer strings.Builder
+	// refreshAt is what prepare and project answer.
+	refreshAt time.Time
+	answer    strings.Builder
 }
 
 type pending struct {
@@ -115,6 +117,19 @@ func (s *script) do(lines []string) {
 		s.feed(began{Reject: &Rejection{Reason: actors.Reason(arg(1)), Message: rest(2)}})
 	case "prepared":
 		s.feed(prepared{Found: s.found(words[1:])})
+	case "token":
+		s.refreshAt = s.now.Add(s.duration(arg(1)))
+	case "refresh":
+		s.feed(refreshed{arg(1), arg(2), arg(3)})
+	case "projected":
+		s.refreshAt = time.Time{}
+		s.feed(projected{Gen: s.state.ProjectGen})
+	case "unprojected":
+		s.feed(projected{Gen: s.state.ProjectGen, Err: &prepareError{Volume: arg(1), Err: errors.New(rest(2))}})
+	case "label":
+		p := s.state.Pod.DeepCopy()
+		p.Labels = map[string]string{arg(1): arg(2)}
+		s.feed(applied{p})
 	case "unprepared":
 		s.feed(prepared{Err: &prepareError{Volume: arg(1), Err: errors.New(rest(2))}})
 	case "resume":
@@ -186,7 +201,7 @@ func (s *script) newPod(manifest string) {
 			list[i].Image = cmp.Or(list[i].Image, "img:1")
 		}
 	}
-	s.now, s.timers, s.manual, s.shown = epoch, nil, "", status{}
+	s.now, s.timers, s.manual, s.shown, s.refreshAt = epoch, nil, "", status{}, time.Time{}
 	s.state = newState(s.pod, s.sup, s.now)
 }
 
@@ -212,7 +227,11 @@ func (s *script) feed(e event) {
 		switch f := f.(type) {
 		case prepare:
 			if s.manual == "" {
-				answers = append(answers, prepared{})
+				answers = append(answers, prepared{RefreshAt: s.refreshAt})
+			}
+		case project:
+			if s.manual == "" {
+				answers = append(answers, projected{Gen: f.Gen, RefreshAt: s.refreshAt})
 			}
 		case resolve:
 			if s.manual != "all" {
@@ -255,6 +274,8 @@ func describe(t *testing.T, f effect) string {
 			return "scan"
 		}
 		return "prepare"
+	case project:
+		return "project"
 	case observe:
 		return describeEvent(t, f.Event)
 	case resolve, after: // what follows from them is seen

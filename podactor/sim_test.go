@@ -337,6 +337,8 @@ func (w *world) carryOut(f effect) {
 	switch f := f.(type) {
 	case prepare:
 		w.queue = append(w.queue, w.preparation(f))
+	case project:
+		w.queue = append(w.queue, w.projection(f))
 	case resolve:
 		w.queue = append(w.queue, w.resolution(f))
 	case run:

@@ -15,7 +15,11 @@ import (
 
 // resolveSpec makes what a module actor must know of a container. It may block: subPaths are looked up and made. With
 // adopt it touches no volume: the guest has its own already.
-func resolveSpec(ctx context.Context, cfg Config, pod *corev1.Pod, name string, adopt bool) (moduleactor.Spec, error) {
+func resolveSpec(ctx context.Context, around surroundings, name string, adopt bool) (moduleactor.Spec, error) {
+	cfg, pod := around.cfg, around.pod
+	if adopt {
+		around.objects = nil // the guest has its environment: do not wait for an API server
+	}
 	c := specOf(pod, name)
 	if c == nil {
 		return moduleactor.Spec{}, fmt.Errorf("the Pod has no container %q", name)
@@ -24,7 +28,7 @@ func resolveSpec(ctx context.Context, cfg Config, pod *corev1.Pod, name string, 
 	if err := checkIsolation(cfg, pod); err != nil {
 		return s, err
 	}
-	env, err := newEnvironment(cfg, pod, c)
+	env, err := newEnvironment(ctx, around, c)
 	if err != nil {
 		return s, err
 	}

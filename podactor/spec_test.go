@@ -1,7 +1,6 @@
 package podactor
 
 import (
-	"context"
 	"strings"
 	"testing"
 
@@ -100,10 +99,10 @@ func TestResolveSpec(t *testing.T) {
 		VolumeMounts:    []corev1.VolumeMount{{Name: "v", MountPath: "/data", SubPathExpr: "$(APP)"}},
 		SecurityContext: &corev1.SecurityContext{ReadOnlyRootFilesystem: &yes},
 	}
-	if err := volume.Setup(cfg.RootDir, pod); err != nil {
+	if _, err := volume.Setup(t.Context(), volume.World{Root: cfg.RootDir}, pod); err != nil {
 		t.Fatal(err)
 	}
-	got, err := resolveSpec(context.Background(), cfg, pod, "c", false)
+	got, err := resolveSpec(t.Context(), surroundings{cfg: cfg, pod: pod}, "c", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +122,7 @@ func TestResolveSpec(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("spec (-want +got):\n%s", d)
 	}
-	adopted, err := resolveSpec(context.Background(), Config{}, pod, "c", true)
+	adopted, err := resolveSpec(t.Context(), surroundings{cfg: Config{}, pod: pod}, "c", true)
 	if err != nil || adopted.Mounts != nil {
 		t.Errorf("adopting looks at volumes: %+v, %v", adopted.Mounts, err)
 	}
@@ -162,13 +161,13 @@ func TestResolveSpecRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			pod := onePod("c")
 			c.change(&pod.Spec.Containers[0])
-			_, err := resolveSpec(context.Background(), Config{RootDir: t.TempDir()}, pod, "c", false)
+			_, err := resolveSpec(t.Context(), surroundings{cfg: Config{RootDir: t.TempDir()}, pod: pod}, "c", false)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
 		})
 	}
-	if _, err := resolveSpec(context.Background(), Config{}, onePod("c"), "d", false); err == nil {
+	if _, err := resolveSpec(t.Context(), surroundings{cfg: Config{}, pod: onePod("c")}, "d", false); err == nil {
 		t.Error("a container that does not exist has a spec")
 	}
 }

@@ -142,12 +142,18 @@ type State struct {
 	PrepareGen  uint64 `json:"-"`
 	GraceGen    uint64 `json:"-"`
 	CleanGen    uint64 `json:"-"`
+	RefreshGen  uint64 `json:"-"`
+	// ProjectGen is the generation of the projection under way, zero for none. Stale says that something has changed since
+	// it, or the Prepare under way, began.
+	ProjectGen uint64 `json:"-"`
+	Stale      bool   `json:"-"`
 	// Scanned says that the attempts on disk are known.
 	Scanned bool `json:"-"`
 	// Busy says that a Prepare or a Cleanup was asked for and has not been answered.
 	Busy bool `json:"-"`
-	// PrepareRetries and CleanRetries remember how often these failed.
+	// PrepareRetries, ProjectRetries and CleanRetries remember how often these failed.
 	PrepareRetries actors.History `json:"-"`
+	ProjectRetries actors.History `json:"-"`
 	CleanRetries   actors.History `json:"-"`
 }
 

@@ -9,6 +9,7 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/wazlet/wazlet/actors"
+	"github.com/wazlet/wazlet/podactor/volume"
 )
 
 // onApplied takes over what may change in a Pod that exists: metadata, the images of its containers,
@@ -20,6 +21,9 @@ func (m *machine) onApplied(e applied) {
 	}
 	if m.ending() || m.Stage == StageRejected {
 		return
+	}
+	if changedMetadata(old, m.Pod) && volume.Downward(m.Pod) {
+		m.project()
 	}
 	if !equalInt(old.Spec.ActiveDeadlineSeconds, m.Pod.Spec.ActiveDeadlineSeconds) && m.Stage != StageAdmitting {
 		m.armDeadline()

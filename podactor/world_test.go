@@ -20,6 +20,14 @@ func (w *world) preparation(prepare) event {
 	return prepared{}
 }
 
+func (w *world) projection(f project) event {
+	e := projected{Gen: f.Gen, RefreshAt: w.now.Add(time.Hour)}
+	if !w.calm && w.rng.IntN(4) == 0 {
+		e = projected{Gen: f.Gen, Err: &prepareError{Volume: "v", Err: errors.New("no")}}
+	}
+	return e
+}
+
 func (w *world) resolution(f resolve) event {
 	if !f.Adopt && w.rng.IntN(12) == 0 {
 		return resolved{Container: f.Container, Gen: f.Gen, Err: errors.New("no")}

@@ -29,7 +29,11 @@ func (h Handlers) servePortForward(w http.ResponseWriter, r *http.Request) {
 				return errors.New("the connection is closed")
 			}
 			defer forwards.leave()
-			return guarded(func() error { return h.PortForward(ctx, PortForwardRequest{pod, port}, stream) })
+			err := guarded(func() error { return h.PortForward(ctx, PortForwardRequest{pod, port}, stream) })
+			if ctx.Err() != nil {
+				return nil //nolint:nilerr // nobody is there to be told
+			}
+			return err
 		})
 		portforward.ServePortForward(u, r, forward, pod.Name, string(pod.UID), options,
 			h.streamIdle(), streamCreation, portforward.SupportedProtocols)

@@ -22,6 +22,7 @@ const (
 	headerTimeout  = 32 * time.Second // the kubelet has none: a client that sends half a header would hold a connection for hours
 	maxHeaderBytes = 1 << 20
 	shutdownGrace  = 5 * time.Second
+	flushGrace     = 500 * time.Millisecond
 )
 
 // TLSConfig says how the server proves who it is and whose client certificates it believes.
@@ -76,6 +77,8 @@ func Serve(ctx context.Context, l net.Listener, t TLSConfig, a Auth, h Handlers)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	requests := newInFlight()
 	s := &http.Server{
 		Handler:           New(h, requests.middleware, guard),
@@ -91,22 +94,28 @@ func Serve(ctx context.Context, l net.Listener, t TLSConfig, a Auth, h Handlers)
 		s.ErrorLog = zap.NewStdLog(h.Logger)
 	}
 	ended := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() { ended <- shutdown(ctx, s, requests) })
+	context.AfterFunc(ctx, func() { ended <- shutdown(ctx, s, requests) })
 	err = s.ServeTLS(l, "", "")
-	if stop() { // ctx is not done: the listener broke
-		return errors.Join(fmt.Errorf("serve the kubelet's API: %w", err), s.Close())
+	if ctx.Err() != nil {
+		return <-ended
 	}
-	return <-ended
+	cancel() // the listener broke
+	return errors.Join(fmt.Errorf("serve the kubelet's API: %w", err), <-ended)
 }
 
+// shutdown waits for the handlers, whose contexts are done, hijacked connections included, and then closes the rest.
 func shutdown(ctx context.Context, s *http.Server, requests *inFlight) error {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 	defer cancel()
 	requests.close()
 	left := requests.wait(bounded)
-	// Shutdown is what ends keep-alive connections in order, but it waits five seconds for connections that sent
-	// nothing yet; no handler runs any more, so they are closed at once.
-	err := s.Close()
+	// Shutdown lets the last answers go out, but it waits seconds for connections that never sent anything.
+	brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushGrace)
+	defer cancel()
+	err := s.Shutdown(brief)
+	if err != nil {
+		err = s.Close()
+	}
 	if left > 0 {
 		return fmt.Errorf("stop the kubelet's API: %d requests are still being served after %s", left, shutdownGrace)
 	}

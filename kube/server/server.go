@@ -27,6 +27,8 @@ type Handlers struct {
 	Logs func(ctx context.Context, r LogRequest, w io.Writer) error
 	// Exec runs a command and returns when it has ended; it serves /exec and /run, and needs Pods as the next two do. An
 	// error that is or wraps a k8s.io/utils/exec.ExitError tells the client the exit code; any other is an internal error.
+	// It must not wait for the end of Stdin: that may come only after it has returned. ctx's cause is ErrClientGone
+	// when the client went away.
 	Exec func(ctx context.Context, r ExecRequest) error
 	// Attach copies between the client and a running container until one of them has ended.
 	Attach func(ctx context.Context, r AttachRequest) error

@@ -184,7 +184,7 @@ type executor struct {
 func (e executor) ExecInContainer(ctx context.Context, _, _, _ string, command []string, in io.Reader, out, errs io.WriteCloser,
 	_ bool, resize <-chan TerminalSize, _ time.Duration,
 ) error {
-	err := guarded(func() error { return e.run(ctx, command, e.streams(in, out, errs, resize)) })
+	err := e.guard(ctx, command, e.streams(in, out, errs, resize))
 	// cri-streaming looks at the error itself, not at what it wraps.
 	if exit, ok := errors.AsType[utilexec.ExitError](err); ok {
 		return exit
@@ -196,7 +196,16 @@ func (e executor) ExecInContainer(ctx context.Context, _, _, _ string, command [
 func (e executor) AttachContainer(ctx context.Context, _, _, _ string, in io.Reader, out, errs io.WriteCloser,
 	_ bool, resize <-chan TerminalSize,
 ) error {
-	return guarded(func() error { return e.run(ctx, nil, e.streams(in, out, errs, resize)) })
+	return e.guard(ctx, nil, e.streams(in, out, errs, resize))
+}
+
+// guard drops the error of a client that is gone: nobody would read it, and cri-streaming would log it.
+func (e executor) guard(ctx context.Context, command []string, s Streams) error {
+	err := guarded(func() error { return e.run(ctx, command, s) })
+	if errors.Is(context.Cause(ctx), ErrClientGone) {
+		return nil
+	}
+	return err
 }
 
 // streams leaves out what the client did not ask for: over WebSocket there is a dead stream for each.

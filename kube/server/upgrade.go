@@ -64,7 +64,7 @@ func (u *upgradable) close() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.conn != nil {
-		_ = u.conn.Close()
+		_ = u.conn.Close() // reports nothing
 	}
 }
 
@@ -76,10 +76,13 @@ type watchedConn struct {
 	closed sync.Once
 }
 
+// Read ends with io.EOF whatever the reason, which is in the context's cause: the streaming libraries log any other
+// error as something that a person must look at, their own closing of the connection among them.
 func (c *watchedConn) Read(p []byte) (int, error) {
 	n, err := c.from.Read(p)
 	if err != nil {
 		c.lost(fmt.Errorf("%w: %w", ErrClientGone, err))
+		err = io.EOF
 	}
 	return n, err
 }
@@ -92,8 +95,9 @@ func (c *watchedConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close closes once; the streaming libraries close several times and wait a second when that is an error.
-func (c *watchedConn) Close() (err error) {
-	c.closed.Do(func() { err = c.Conn.Close() })
-	return err
+// Close closes once and reports no error: the streaming libraries close several times, some of them wait a second when
+// that fails, and whatever fails here is the client's loss only.
+func (c *watchedConn) Close() error {
+	c.closed.Do(func() { _ = c.Conn.Close() })
+	return nil
 }

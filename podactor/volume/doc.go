@@ -7,6 +7,10 @@
 //	hostPath   the path itself, checked as its type demands. Sockets and devices are refused: a guest of WASI could not
 //	           open them.
 //
+//	configMap  a directory whose files the node makes, of an object of the cluster; likewise secret, downwardAPI (fields of
+//	           the Pod) and projected (several of these, and tokens of the Pod's ServiceAccount). The files are replaced all
+//	           at once when their source changes (atomic.go). Guests can only read them.
+//
 // Everything else is an error that names the kind. All functions block on the file system.
 //
 // What lies in a volume is made by guests, which are not trusted: no path below a volume is followed out of it. A symlink

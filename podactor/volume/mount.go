@@ -14,7 +14,8 @@ import (
 )
 
 // Mounts resolves the volumeMounts of a container, whose volumes Setup has made. Directories that a subPath names and
-// that do not exist are made. Expand replaces $(VAR) in a subPathExpr.
+// that do not exist are made, but for volumes whose files the node makes: these are always read-only, and a file of one
+// stays what it is now. Expand replaces $(VAR) in a subPathExpr.
 func Mounts(root string, pod *corev1.Pod, c *corev1.Container, expand func(string) (string, error)) ([]bundle.Mount, error) {
 	if len(c.VolumeDevices) > 0 {
 		return nil, errors.New("volumeDevices: block devices are not supported by this node")
@@ -23,7 +24,7 @@ func Mounts(root string, pod *corev1.Pod, c *corev1.Container, expand func(strin
 	taken := make(map[string]string, len(c.VolumeMounts))
 	for i := range c.VolumeMounts {
 		vm := &c.VolumeMounts[i]
-		m, err := mount(root, pod, vm, expand)
+		m, err := mount(root, pod, fmt.Sprintf("%s-%d", c.Name, i), vm, expand)
 		if err != nil {
 			return nil, fmt.Errorf("volumeMounts[%d]: %w", i, err)
 		}
@@ -36,12 +37,15 @@ func Mounts(root string, pod *corev1.Pod, c *corev1.Container, expand func(strin
 	return mounts, nil
 }
 
-func mount(root string, pod *corev1.Pod, vm *corev1.VolumeMount, expand func(string) (string, error)) (bundle.Mount, error) {
+// mount resolves one volumeMount; id is a name for it that no other of the Pod has.
+func mount(
+	root string, pod *corev1.Pod, id string, vm *corev1.VolumeMount, expand func(string) (string, error),
+) (bundle.Mount, error) {
 	guest, err := guestPath(vm.MountPath)
 	if err != nil {
 		return bundle.Mount{}, err
 	}
-	host, err := hostPath(root, pod, vm.Name)
+	host, fixed, err := hostPath(root, pod, vm.Name)
 	if err != nil {
 		return bundle.Mount{}, err
 	}
@@ -54,12 +58,13 @@ func mount(root string, pod *corev1.Pod, vm *corev1.VolumeMount, expand func(str
 			return bundle.Mount{}, fmt.Errorf("subPathExpr: %w", err)
 		}
 	}
-	if sub != "" {
-		if host, err = subPath(host, sub); err != nil {
-			return bundle.Mount{}, err
-		}
+	switch {
+	case sub != "" && fixed:
+		host, err = pinned(root, string(pod.UID), id, vm.Name, sub)
+	case sub != "":
+		host, err = subPath(host, sub)
 	}
-	return bundle.Mount{Host: host, Guest: guest, ReadOnly: vm.ReadOnly}, nil
+	return bundle.Mount{Host: host, Guest: guest, ReadOnly: vm.ReadOnly || fixed}, err
 }
 
 // guestPath is a mountPath made absolute and clean.
@@ -80,38 +85,36 @@ func guestPath(path string) (string, error) {
 	return guest, nil
 }
 
-// hostPath is where the volume is on the host. A hostPath without a type that does not exist is made a directory, as
-// container runtimes do.
-func hostPath(root string, pod *corev1.Pod, name string) (string, error) {
+// hostPath is where the volume is on the host, and whether the node makes its files. A hostPath without a type that does
+// not exist is made a directory, as container runtimes do.
+func hostPath(root string, pod *corev1.Pod, name string) (path string, fixed bool, err error) {
 	for i := range pod.Spec.Volumes {
 		v := &pod.Spec.Volumes[i]
 		switch {
 		case v.Name != name:
 		case v.HostPath != nil:
 			if err := checkHostPath(v.HostPath); err != nil {
-				return "", err
+				return "", false, err
 			}
 			if err := createDir(v.HostPath.Path); err != nil {
-				return "", fmt.Errorf("hostPath: %w", err)
+				return "", false, fmt.Errorf("hostPath: %w", err)
 			}
-			return filepath.Clean(v.HostPath.Path), nil
-		case v.EmptyDir != nil:
+			return filepath.Clean(v.HostPath.Path), false, nil
+		case v.EmptyDir != nil || made(v):
 			podDir, err := bundle.PodDir(root, string(pod.UID))
-			return filepath.Join(podDir, dirName, name), err
+			return filepath.Join(podDir, dirName, name), made(v), err
 		default:
-			return "", fmt.Errorf("volume %q: kind %s is not supported by this node; %s", name, kindOf(v), supported)
+			return "", false, fmt.Errorf("volume %q: kind %s is not supported by this node; %s",
+				name, setField(v.VolumeSource), supportedCluster)
 		}
 	}
-	return "", fmt.Errorf("name: the Pod has no volume %q", name)
+	return "", false, fmt.Errorf("name: the Pod has no volume %q", name)
 }
 
 // subPath finds or makes a directory or file below a volume. The result is free of symlinks, so that what it names is
 // what was checked.
 func subPath(volume, sub string) (string, error) {
-	if filepath.IsAbs(sub) {
-		return "", fmt.Errorf("subPath: must not be an absolute path (got %q)", sub)
-	}
-	if err := checkBacksteps("subPath", sub); err != nil {
+	if err := checkSubPath(sub); err != nil {
 		return "", err
 	}
 	r, err := os.OpenRoot(volume)
@@ -138,4 +141,75 @@ func subPath(volume, sub string) (string, error) {
 		return "", fmt.Errorf("subPath: %q leads out of the volume", sub)
 	}
 	return real, nil
+}
+
+func checkSubPath(sub string) error {
+	if filepath.IsAbs(sub) {
+		return fmt.Errorf("subPath: must not be an absolute path (got %q)", sub)
+	}
+	return checkBacksteps("subPath", sub)
+}
+
+// pinnedDir is where files of volumes that the node makes are kept for the containers that mount them alone. No volume
+// can have that name.
+const pinnedDir = "..pinned"
+
+// pinned finds what a subPath of a volume that the node makes names. A file is linked to a place of its own: the volume's
+// next content replaces the directory it is in, and the container must go on seeing the file it began with, as it does
+// with the kubelet.
+func pinned(root, podUID, id, volume, sub string) (string, error) {
+	if err := checkSubPath(sub); err != nil {
+		return "", err
+	}
+	podDir, err := bundle.PodDir(root, podUID)
+	if err != nil {
+		return "", err
+	}
+	r, err := os.OpenRoot(filepath.Join(podDir, dirName))
+	if err != nil {
+		return "", fmt.Errorf("subPath: %w", err)
+	}
+	defer r.Close()
+	real, info, err := currentFile(r, volume, sub)
+	if err != nil {
+		return "", fmt.Errorf("subPath: %w", err)
+	}
+	if info.IsDir() {
+		return filepath.Join(podDir, dirName, real), nil
+	}
+	place := filepath.Join(pinnedDir, id)
+	if err := r.RemoveAll(place); err != nil {
+		return "", fmt.Errorf("subPath: %w", err)
+	}
+	if err := r.MkdirAll(place, 0o755); err != nil {
+		return "", fmt.Errorf("subPath: %w", err)
+	}
+	place = filepath.Join(place, filepath.Base(sub))
+	if err := r.Link(real, place); err != nil {
+		return "", fmt.Errorf("subPath: %w", err)
+	}
+	return filepath.Join(podDir, dirName, place), nil
+}
+
+// currentFile is a file of a volume that the node makes, by a path without links. Nothing is ever made there: what is not
+// there is an error.
+func currentFile(r *os.Root, volume, sub string) (string, fs.FileInfo, error) {
+	v, err := r.OpenRoot(volume)
+	if err != nil {
+		return "", nil, err
+	}
+	defer v.Close()
+	current := currentDir(v)
+	if current == "" {
+		return "", nil, fmt.Errorf("%q is not there", sub)
+	}
+	real := filepath.Join(volume, current, sub)
+	info, err := r.Lstat(real)
+	if err != nil {
+		return "", nil, err
+	}
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return "", nil, fmt.Errorf("%q is neither a file nor a directory", sub)
+	}
+	return real, info, nil
 }

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -18,8 +20,38 @@ import (
 // dirName is where a Pod's own volumes are, in the Pod's directory. No container can have that name.
 const dirName = ".volumes"
 
-// supported is for error messages.
-const supported = "supported: emptyDir, hostPath"
+// What is supported, for error messages: on a node without a cluster, and on one with it.
+const (
+	supportedAlone   = "supported: downwardAPI, emptyDir, hostPath, projected (of downwardAPI)"
+	supportedCluster = "supported: configMap, downwardAPI, emptyDir, hostPath, projected, secret"
+)
+
+// Objects is what volumes refer to in a cluster. Its methods block until the answer is known, for a bounded time. An
+// object that does not exist is an error for which apierrors.IsNotFound is true.
+type Objects interface {
+	ConfigMap(ctx context.Context, namespace, name string) (*corev1.ConfigMap, error)
+	Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error)
+	// Token returns a token of the Pod's ServiceAccount, and when to ask for the next one.
+	Token(ctx context.Context, pod *corev1.Pod, p corev1.ServiceAccountTokenProjection) (token string, refreshAt time.Time, err error)
+}
+
+// World is what the volumes of a Pod are made with.
+type World struct {
+	// Root is the node's state directory.
+	Root string
+	// Objects is nil on a node without a cluster.
+	Objects Objects
+	// Field and Resource evaluate the references of downwardAPI files.
+	Field    func(path string) (string, error)
+	Resource func(container string, f *corev1.ResourceFieldSelector) (string, error)
+}
+
+func (w World) supported() string {
+	if w.Objects == nil {
+		return supportedAlone
+	}
+	return supportedCluster
+}
 
 // Error is why a volume cannot be set up.
 type Error struct {
@@ -33,38 +65,69 @@ func (e *Error) Error() string { return fmt.Sprintf("volume %q: %v", e.Volume, e
 func (e *Error) Unwrap() error { return e.Err }
 
 // Setup makes all volumes of the Pod ready, those that are already, too. An error is an *Error of the first volume that
-// cannot be.
-func Setup(root string, pod *corev1.Pod) error {
+// cannot be. The time is when Refresh must be called because a token grows old; zero for never.
+func Setup(ctx context.Context, w World, pod *corev1.Pod) (time.Time, error) {
+	var earliest time.Time
 	for i := range pod.Spec.Volumes {
 		v := &pod.Spec.Volumes[i]
-		if err := setup(root, string(pod.UID), v); err != nil {
-			return &Error{Volume: v.Name, Err: err}
+		at, err := setup(ctx, w, pod, v)
+		if err != nil {
+			return earliest, &Error{Volume: v.Name, Err: err}
 		}
+		earliest = sooner(earliest, at)
 	}
-	return nil
+	return earliest, nil
 }
 
-func setup(root, podUID string, v *corev1.Volume) error {
+// Refresh brings the files of the volumes that are made from objects or from the Pod up to date. A volume that cannot be
+// keeps its content and hides no other: the error is that of the first one.
+func Refresh(ctx context.Context, w World, pod *corev1.Pod) (time.Time, error) {
+	var earliest time.Time
+	var first error
+	for i := range pod.Spec.Volumes {
+		v := &pod.Spec.Volumes[i]
+		if !made(v) {
+			continue
+		}
+		at, err := setup(ctx, w, pod, v)
+		if err != nil && first == nil {
+			first = &Error{Volume: v.Name, Err: err}
+		}
+		earliest = sooner(earliest, at)
+	}
+	return earliest, first
+}
+
+// sooner is the earlier of two times, where zero is never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func setup(ctx context.Context, w World, pod *corev1.Pod, v *corev1.Volume) (time.Time, error) {
 	if msgs := validation.IsDNS1123Label(v.Name); len(msgs) > 0 {
-		return fmt.Errorf("name: %s (got %q)", strings.Join(msgs, "; "), v.Name)
+		return time.Time{}, fmt.Errorf("name: %s (got %q)", strings.Join(msgs, "; "), v.Name)
 	}
-	switch kind := kindOf(v); {
+	switch kind := setField(v.VolumeSource); {
 	case v.EmptyDir != nil:
-		return setupEmptyDir(root, podUID, v)
+		return time.Time{}, setupEmptyDir(w.Root, string(pod.UID), v)
 	case v.HostPath != nil:
-		return checkHostPath(v.HostPath)
+		return time.Time{}, checkHostPath(v.HostPath)
 	case kind == "":
-		return fmt.Errorf("no kind is given; %s", supported)
-	default:
-		return fmt.Errorf("kind %s is not supported by this node; %s", kind, supported)
+		return time.Time{}, fmt.Errorf("no kind is given; %s", w.supported())
+	case !made(v), w.Objects == nil && (v.ConfigMap != nil || v.Secret != nil):
+		return time.Time{}, fmt.Errorf("kind %s is not supported by this node; %s", kind, w.supported())
 	}
+	return project(ctx, w, pod, v)
 }
 
-// kindOf is the name of the volume's source as it stands in a manifest; empty when there is none.
-func kindOf(v *corev1.Volume) string {
-	s := reflect.ValueOf(v.VolumeSource)
+// setField is the name of the one field of a struct that is not nil, as it stands in a manifest; empty when there is none.
+func setField(source any) string {
+	s := reflect.ValueOf(source)
 	for i := range s.NumField() {
-		if !s.Field(i).IsNil() {
+		if f := s.Field(i); f.Kind() == reflect.Pointer && !f.IsNil() {
 			name, _, _ := strings.Cut(s.Type().Field(i).Tag.Get("json"), ",")
 			return name
 		}

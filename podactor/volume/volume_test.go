@@ -32,6 +32,13 @@ func hostVolume(path string, kind corev1.HostPathType) corev1.Volume {
 	return corev1.Volume{Name: "v", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: path, Type: &kind}}}
 }
 
+// setUp is Setup on a node without a cluster.
+func setUp(t *testing.T, root string, pod *corev1.Pod) error {
+	t.Helper()
+	_, err := Setup(t.Context(), World{Root: root}, pod)
+	return err
+}
+
 func noExpand(s string) (string, error) { return s, nil }
 
 // wantError checks that err has all words; no words: no error.
@@ -53,7 +60,7 @@ func TestEmptyDir(t *testing.T) {
 	}}
 	pod := podWith(emptyDir("data"), memory)
 	for range 2 { // again, as after a restart
-		if err := Setup(root, pod); err != nil {
+		if err := setUp(t, root, pod); err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range []string{"data", "m"} {
@@ -80,14 +87,18 @@ func TestEmptyDir(t *testing.T) {
 
 func TestSetupRefuses(t *testing.T) {
 	secret := corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "s"}}
-	projected := corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{}}
+	projected := corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
+		{Secret: &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "s"}}},
+	}}}
+	nfs := corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{}}
 	huge := corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumHugePages}}
 	for name, c := range map[string]struct {
 		volume corev1.Volume
 		want   string
 	}{
-		"secret":    {corev1.Volume{Name: "v", VolumeSource: secret}, "kind secret is not supported by this node; supported: emptyDir, hostPath"},
-		"projected": {corev1.Volume{Name: "v", VolumeSource: projected}, "kind projected is not supported"},
+		"secret":    {corev1.Volume{Name: "v", VolumeSource: secret}, "kind secret is not supported by this node; supported: downwardAPI, emptyDir, hostPath"},
+		"projected": {corev1.Volume{Name: "v", VolumeSource: projected}, `secret "s": not supported by a node without a cluster`},
+		"nfs":       {corev1.Volume{Name: "v", VolumeSource: nfs}, "kind nfs is not supported by this node"},
 		"nothing":   {corev1.Volume{Name: "v"}, "no kind is given"},
 		"hugepages": {corev1.Volume{Name: "v", VolumeSource: huge}, `emptyDir.medium: want empty or Memory (got "HugePages")`},
 		"name":      {emptyDir("../x"), "name: "},
@@ -95,7 +106,7 @@ func TestSetupRefuses(t *testing.T) {
 		"backsteps": {hostVolume("/tmp/../etc", ""), "hostPath.path: must not contain '..'"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := Setup(t.TempDir(), podWith(c.volume))
+			err := setUp(t, t.TempDir(), podWith(c.volume))
 			wantError(t, err, c.want)
 			var v *Error
 			if !errors.As(err, &v) || v.Volume != c.volume.Name {
@@ -143,7 +154,7 @@ func TestHostPathTypes(t *testing.T) {
 			if strings.Contains(want, "%s") {
 				want = fmt.Sprintf(want, c.path)
 			}
-			wantError(t, Setup(t.TempDir(), podWith(hostVolume(c.path, c.kind))), want)
+			wantError(t, setUp(t, t.TempDir(), podWith(hostVolume(c.path, c.kind))), want)
 			if _, err := os.Stat(c.path); (err == nil) != c.made {
 				t.Errorf("exists: %v, want %t", err, c.made)
 			}
@@ -164,7 +175,7 @@ func TestMounts(t *testing.T) {
 	untyped := corev1.Volume{Name: "new", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: created}}}
 	v := hostVolume(host, corev1.HostPathDirectory)
 	pod := podWith(emptyDir("data"), v, untyped)
-	if err := Setup(root, pod); err != nil {
+	if err := setUp(t, root, pod); err != nil {
 		t.Fatal(err)
 	}
 	c := &corev1.Container{VolumeMounts: []corev1.VolumeMount{
@@ -198,8 +209,8 @@ func TestMounts(t *testing.T) {
 
 func TestMountsRefuse(t *testing.T) {
 	root := t.TempDir()
-	pod := podWith(emptyDir("data"), corev1.Volume{Name: "s", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{}}})
-	if err := Setup(root, podWith(emptyDir("data"))); err != nil {
+	pod := podWith(emptyDir("data"), corev1.Volume{Name: "s", VolumeSource: corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{}}})
+	if err := setUp(t, root, podWith(emptyDir("data"))); err != nil {
 		t.Fatal(err)
 	}
 	one := func(m corev1.VolumeMount) *corev1.Container {
@@ -210,7 +221,7 @@ func TestMountsRefuse(t *testing.T) {
 		want      string
 	}{
 		"unknown volume":  {one(corev1.VolumeMount{Name: "x", MountPath: "/x"}), `volumeMounts[0]: name: the Pod has no volume "x"`},
-		"unsupported":     {one(corev1.VolumeMount{Name: "s", MountPath: "/x"}), "kind secret is not supported"},
+		"unsupported":     {one(corev1.VolumeMount{Name: "s", MountPath: "/x"}), "kind nfs is not supported"},
 		"no path":         {one(corev1.VolumeMount{Name: "data"}), "mountPath: must not be empty"},
 		"root":            {one(corev1.VolumeMount{Name: "data", MountPath: "/."}), "mountPath: must not be the root directory"},
 		"colon":           {one(corev1.VolumeMount{Name: "data", MountPath: "/a:b"}), "mountPath: must not contain ':'"},
@@ -239,7 +250,7 @@ func TestHostileSymlinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	pod := podWith(emptyDir("data"))
-	if err := Setup(root, pod); err != nil {
+	if err := setUp(t, root, pod); err != nil {
 		t.Fatal(err)
 	}
 	data := filepath.Join(root, "pods", uid, ".volumes", "data")
@@ -288,7 +299,7 @@ func TestVolumesDirectoryIsALink(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(podDir, ".volumes")); err != nil {
 		t.Fatal(err)
 	}
-	if err := Setup(root, podWith(emptyDir("data"))); err == nil {
+	if err := setUp(t, root, podWith(emptyDir("data"))); err == nil {
 		t.Error("Setup followed the link")
 	}
 	if err := Remove(root, uid); err != nil {

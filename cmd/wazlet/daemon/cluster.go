@@ -22,6 +22,7 @@ import (
 	"github.com/wazlet/wazlet/kube/events"
 	"github.com/wazlet/wazlet/kube/logbridge"
 	"github.com/wazlet/wazlet/kube/node"
+	"github.com/wazlet/wazlet/kube/objects"
 	"github.com/wazlet/wazlet/kube/server"
 	"github.com/wazlet/wazlet/kube/source"
 	"github.com/wazlet/wazlet/kube/status"
@@ -48,6 +49,7 @@ type cluster struct {
 	pods    *source.Pods
 	merge   *source.Merge
 	status  *status.Manager
+	objects *objects.Objects
 	node    *node.Controller
 	address func() ([]corev1.NodeAddress, error)
 
@@ -136,12 +138,43 @@ func (c *cluster) addresses() []corev1.NodeAddress {
 	return append(found, corev1.NodeAddress{Type: corev1.NodeHostName, Address: c.d.Config.NodeName})
 }
 
+// hostIP is the node's first address, empty while none is known.
+func (c *cluster) hostIP() string {
+	found, err := c.address()
+	if err != nil || len(found) == 0 {
+		return ""
+	}
+	return found[0].Address
+}
+
+// allocatable is what the node can give to Pods, as far as it is registered.
+func (c *cluster) allocatable() corev1.ResourceList {
+	if n := c.node.Node(); n != nil {
+		return n.Status.Allocatable
+	}
+	return nil
+}
+
 // makeIntake connects the Pods of the API to the node actor, and the node actor's statuses to the API.
 func (c *cluster) makeIntake(ctx context.Context) (err error) {
 	d := c.d
+	c.objects, err = objects.New(objects.Options{
+		Client: c.api,
+		OnChange: func(kind, namespace, name string) {
+			d.tell(nodeactor.Refresh{Kind: kind, Namespace: namespace, Name: name})
+		},
+	})
+	if err != nil {
+		return err
+	}
 	c.merge = source.NewMerge(source.MergeOptions{
-		OnResync:    d.resync,
-		OnApply:     func(p *corev1.Pod) { d.tell(nodeactor.Apply{Pod: p}) },
+		OnResync: func(pods []*corev1.Pod) {
+			for _, p := range pods {
+				c.objects.Register(p)
+			}
+			d.resync(pods)
+		},
+		OnApply:     func(p *corev1.Pod) { c.objects.Register(p); d.tell(nodeactor.Apply{Pod: p}) },
 		OnRemove:    func(uid types.UID) { d.tell(nodeactor.Remove{UID: string(uid)}) },
 		EarlyStatic: true,
 	})
@@ -222,6 +255,7 @@ func (c *cluster) onStatus(pod *corev1.Pod, s corev1.PodStatus) { c.status.Set(p
 
 func (c *cluster) onEnded(pod *corev1.Pod) {
 	c.merge.Ended(pod.UID)
+	c.objects.Unregister(pod.UID)
 	c.status.Ended(pod)
 }
 
@@ -237,6 +271,15 @@ func (c *cluster) serve(ctx context.Context, services *sync.WaitGroup) {
 		select {
 		case <-c.client.Ready():
 			c.pods.Run(ctx)
+		case <-ctx.Done():
+		}
+	})
+	services.Go(func() {
+		select {
+		case <-c.client.Ready():
+			if err := c.objects.Run(ctx); err != nil {
+				c.d.die(fmt.Errorf("read objects: %w", err))
+			}
 		case <-ctx.Done():
 		}
 	})

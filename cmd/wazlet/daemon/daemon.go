@@ -204,6 +204,9 @@ func (d *daemon) spawn() (err error) {
 		RootDir: c.RootDir, PodLogsDir: c.PodLogsDir, NodeName: c.NodeName, Supervision: c.Supervision,
 		RuntimeClasses: map[string]podactor.Isolation{},
 	}
+	if d.cluster != nil {
+		pods.HostIP = d.cluster.hostIP()
+	}
 	for class, mode := range c.Isolation.RuntimeClasses {
 		pods.RuntimeClasses[class] = podactor.Isolation(mode)
 	}
@@ -213,12 +216,16 @@ func (d *daemon) spawn() (err error) {
 	}, nodeactor.Deps{
 		Pod: func(start podactor.Start) (*actor.Props, *actors.Handle) {
 			ref := podOf(start)
-			return podactor.Props(d.system, pods, podactor.Deps{
+			deps := podactor.Deps{
 				Module: func(container string) (*actor.Props, *actors.Handle) {
 					return moduleactor.Props(d.system, modules, ref, container)
 				},
 				Bundles: d.runtime,
-			}, start)
+			}
+			if d.cluster != nil {
+				deps.Objects, deps.Allocatable = d.cluster.objects, d.cluster.allocatable
+			}
+			return podactor.Props(d.system, pods, deps, start)
 		},
 		Guests: d.runtime, Fatal: d.die,
 	})

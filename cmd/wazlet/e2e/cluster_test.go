@@ -128,7 +128,6 @@ func template(app string, policy corev1.RestartPolicy, args ...string) corev1.Po
 	p := pod(app, policy, args...)
 	grace := int64(5)
 	p.Spec.TerminationGracePeriodSeconds = &grace
-	p.Spec.AutomountServiceAccountToken = new(bool)
 	p.Spec.NodeSelector = map[string]string{"kubernetes.io/arch": "wasm32-wasi"}
 	p.Spec.Tolerations = []corev1.Toleration{{Key: "kubernetes.io/arch", Value: "wasm32-wasi"}}
 	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": app}}, Spec: p.Spec}
