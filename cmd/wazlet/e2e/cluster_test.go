@@ -154,6 +154,7 @@ func TestCluster(t *testing.T) {
 		{"the node is registered", (*controlPlane).testNode},
 		{"a Deployment becomes available, is updated and scaled", (*controlPlane).testDeployment},
 		{"Jobs end with exact exit codes", (*controlPlane).testJobs},
+		{"Krustlet's demonstration", (*controlPlane).testKrustletDemo},
 		{"a static Pod has a mirror", (*controlPlane).testMirror},
 		{"the daemon is killed and comes back", (*controlPlane).testDaemonRestart},
 		{"the control plane goes away and comes back", (*controlPlane).testPlaneRestart},
@@ -353,4 +354,56 @@ func (c *controlPlane) testPlaneRestart() {
 	})
 	c.must("delete", "deployment/steady")
 	c.awaitPods("app=steady", 0)
+}
+
+// The demonstration of Krustlet's announcement, with its nodeSelector, tolerations and references, on our guest.
+func (c *controlPlane) testKrustletDemo() {
+	c.create(corev1.ConfigMap{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: metav1.ObjectMeta{Name: "hello-world-cm"},
+		Data: map[string]string{"myval": "cool stuff", "bacon_ipsum.txt": "Bacon ipsum dolor amet\n"},
+	})
+	p := pod("hello-world-wasi", corev1.RestartPolicyAlways, "env", "/mnt/storage/bacon_ipsum.txt")
+	p.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
+	p.Labels = map[string]string{"app": "krustlet"}
+	p.Spec.Tolerations = []corev1.Toleration{
+		{Key: "node.kubernetes.io/network-unavailable", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule},
+		{Key: "kubernetes.io/arch", Operator: corev1.TolerationOpEqual, Value: "wasm32-wasi", Effect: corev1.TaintEffectNoExecute},
+		{Key: "kubernetes.io/arch", Operator: corev1.TolerationOpEqual, Value: "wasm32-wasi", Effect: corev1.TaintEffectNoSchedule},
+	}
+	p.Spec.NodeSelector = map[string]string{"kubernetes.io/arch": "wasm32-wasi"}
+	p.Spec.Containers[0].Env = []corev1.EnvVar{
+		{Name: "FOO", Value: "bar"},
+		{Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}}},
+		{Name: "CONFIG_MAP_VAL", ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{
+			LocalObjectReference: corev1.LocalObjectReference{Name: "hello-world-cm"}, Key: "myval",
+		}}},
+	}
+	p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "cm", MountPath: "/mnt/storage"}}
+	p.Spec.Volumes = []corev1.Volume{{Name: "cm", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+		LocalObjectReference: corev1.LocalObjectReference{Name: "hello-world-cm"},
+	}}}}
+	c.create(p)
+	c.must("wait", "--for=condition=Ready", "pod/hello-world-wasi", "--timeout=60s")
+	c.await("the log", func() error {
+		out, err := c.kubectl("logs", "hello-world-wasi")
+		for _, want := range []string{
+			"FOO=bar", "POD_NAME=hello-world-wasi", "CONFIG_MAP_VAL=cool stuff", "KUBERNETES_SERVICE_HOST=10.96.0.1",
+			"Bacon ipsum dolor amet", "token: ",
+		} {
+			if err == nil && !strings.Contains(out, want) {
+				err = errors.New("no " + want)
+			}
+		}
+		return because(err, out)
+	})
+	c.must("patch", "configmap", "hello-world-cm", "--type=merge", `-p={"data":{"bacon_ipsum.txt":"changed\n"}}`)
+	c.await("the volume to show the changed ConfigMap", func() error {
+		out, err := c.kubectl("logs", "hello-world-wasi", "--tail=5")
+		if err == nil && !strings.Contains(out, "changed") {
+			err = errors.New("not yet")
+		}
+		return because(err, out)
+	})
+	c.must("delete", "pod", "hello-world-wasi", "--grace-period=1")
+	c.awaitPods("app=krustlet", 0)
 }

@@ -52,6 +52,15 @@ func main() {
 		for {
 			fmt.Println(line)
 		}
+	case "env": // prints its environment, then a file, again and again
+		fmt.Println(strings.Join(os.Environ(), "\n"))
+		token, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/token")
+		fmt.Println("token:", len(token), err)
+		for {
+			b, err := os.ReadFile(arg(2))
+			fmt.Println(string(b), err)
+			time.Sleep(time.Second)
+		}
 	case "cat": // prints a file
 		b, err := os.ReadFile(arg(2))
 		if err != nil {
