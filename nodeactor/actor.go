@@ -12,11 +12,6 @@ import (
 // Name is the name, and the path, of the node actor.
 const Name = "node"
 
-// Props describes the node actor, for whoever supervises it otherwise than Spawn does.
-func Props(sys *actors.System, cfg Config, deps Deps) (*actor.Props, *actors.Handle) {
-	return newProps(sys, cfg, deps, &actors.NodeSupervision{})
-}
-
 func newProps(
 	sys *actors.System, cfg Config, deps Deps, limits *actors.NodeSupervision,
 ) (*actor.Props, *actors.Handle) {

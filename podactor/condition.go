@@ -103,10 +103,11 @@ func (s *State) containersReady(p *corev1.PodStatus) corev1.PodCondition {
 
 // inOrder sorts statuses as in the Pod, which is the order of names in messages.
 func (s *State) inOrder(list []corev1.ContainerStatus) []corev1.ContainerStatus {
-	place := func(name string) int {
-		return slices.IndexFunc(s.Containers, func(c Container) bool { return c.Name == name })
+	place := make(map[string]int, len(s.Containers))
+	for i := range s.Containers {
+		place[s.Containers[i].Name] = i
 	}
-	return slices.SortedFunc(slices.Values(list), func(a, b corev1.ContainerStatus) int { return place(a.Name) - place(b.Name) })
+	return slices.SortedFunc(slices.Values(list), func(a, b corev1.ContainerStatus) int { return place[a.Name] - place[b.Name] })
 }
 
 // readyCondition is ContainersReady and the readiness gates.

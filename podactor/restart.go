@@ -118,7 +118,9 @@ func (m *machine) onTuned(e tuned) {
 		}
 		if c.Stage == ModuleBackOff && c.RetryAt.After(m.now.Add(longest)) {
 			c.RetryAt = m.now.Add(longest)
-			m.await(c)
+			if m.Scanned { // before that nothing may be started; recover arms what is left
+				m.await(c)
+			}
 		}
 	}
 }

@@ -7,11 +7,7 @@ func containersOf(p *corev1.Pod) []Container {
 	all := make([]Container, 0, len(p.Spec.InitContainers)+len(p.Spec.Containers))
 	for i := range p.Spec.InitContainers {
 		c := &p.Spec.InitContainers[i]
-		role := Init
-		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
-			role = Sidecar
-		}
-		all = append(all, Container{Name: c.Name, Role: role, Stage: ModuleIdle})
+		all = append(all, Container{Name: c.Name, Role: initRole(c), Stage: ModuleIdle})
 	}
 	for i := range p.Spec.Containers {
 		all = append(all, Container{Name: p.Spec.Containers[i].Name, Role: Main, Stage: ModuleIdle})
@@ -31,12 +27,19 @@ func specOf(p *corev1.Pod, name string) *corev1.Container {
 	return nil
 }
 
-// roleOf is the role of the container of that name.
+// roleOf is the role of the container of that name. A status asks for that of each container, so it must cost little.
 func roleOf(p *corev1.Pod, name string) Role {
-	for _, c := range containersOf(p) {
-		if c.Name == name {
-			return c.Role
+	for i := range p.Spec.InitContainers {
+		if c := &p.Spec.InitContainers[i]; c.Name == name {
+			return initRole(c)
 		}
 	}
 	return Main
+}
+
+func initRole(c *corev1.Container) Role {
+	if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+		return Sidecar
+	}
+	return Init
 }

@@ -2,7 +2,6 @@ package podactor
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -52,11 +51,11 @@ func (a *podActor) onSaved(ctx actor.Context, m saved) {
 	delete(a.workers, m.worker)
 	a.saver.busy = false
 	if m.err != nil {
-		s := &a.ledger.state
 		now := a.sys.Clock().Now()
 		a.handle.Failed(now, "checkpoint", m.err.Error(), "")
-		a.sys.Observe(actors.Failure{
-			Time: now, Actor: ctx.Self().GetId(), Kind: actors.KindPod, Pod: s.ref(), Reason: fmt.Sprint(m.err),
+		// A full disk is no crash of an actor.
+		a.sys.Observe(actors.Notice{
+			Time: now, Pod: a.ledger.state.ref(), Warning: true, Reason: actors.ReasonFailed, Message: m.err.Error(),
 		})
 		a.saver.dirty = true
 		a.timers[timerSlot{}] = a.sys.After(ctx.Self(), saveRetry, saveDue{})

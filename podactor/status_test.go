@@ -2,6 +2,7 @@ package podactor
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -229,5 +230,20 @@ func TestEdgeTables(t *testing.T) {
 	}
 	if edges(0) != nil || moduleEdges(0) != nil {
 		t.Error("the zero stage leads somewhere")
+	}
+}
+
+// TestRolesOfAHugePod: a Pod of thousands of containers once kept the pod actor busy for seconds with each event.
+func TestRolesOfAHugePod(t *testing.T) {
+	always := corev1.ContainerRestartPolicyAlways
+	pod := &corev1.Pod{Spec: corev1.PodSpec{InitContainers: []corev1.Container{{Name: "i"}, {Name: "s", RestartPolicy: &always}}}}
+	for i := range 3000 {
+		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: "c" + strconv.Itoa(i)})
+	}
+	for name, want := range map[string]Role{"i": Init, "s": Sidecar, "c0": Main, "c2999": Main} {
+		var got Role
+		if n := testing.AllocsPerRun(10, func() { got = roleOf(pod, name) }); n != 0 || got != want {
+			t.Errorf("%s: %v with %v allocations, want %v with none", name, got, n, want)
+		}
 	}
 }

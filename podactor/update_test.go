@@ -2,8 +2,11 @@ package podactor
 
 import (
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/wazlet/wazlet/actors"
 )
 
 // Only what may change in a Pod that exists is taken over, and neither Pod is changed by it.
@@ -51,5 +54,20 @@ func TestStepLeavesItsInputAlone(t *testing.T) {
 		if s.Stage != before.Stage || s.Deletion != nil || s.Containers[0] != before.Containers[0] {
 			t.Fatalf("%T changed its input", e)
 		}
+	}
+}
+
+// A maximum that is lowered before it is known what is alive shortens the wait, but starts nothing.
+func TestTuneBeforeTheScanArmsNothing(t *testing.T) {
+	s := runningState(onePod("a"))
+	s.Stage, s.Scanned, s.Busy = StagePreparing, false, true
+	s.Containers[0].Stage, s.Containers[0].Attached = ModuleBackOff, false
+	s.Containers[0].RetryAt = epoch.Add(time.Hour)
+	next, effects := step(s, tuned{actors.DefaultSupervision()}, epoch)
+	if len(effects) != 0 {
+		t.Errorf("effects %v", effects)
+	}
+	if left := next.Containers[0].RetryAt.Sub(epoch); left != 5*time.Minute {
+		t.Errorf("%s are left, want the maximum", left)
 	}
 }

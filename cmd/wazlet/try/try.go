@@ -77,6 +77,9 @@ func (o *options) run(c *cobra.Command, what string, args []string) error {
 	if err != nil {
 		return err
 	}
+	if o.rootDir, err = filepath.Abs(o.rootDir); err != nil { // the shim takes no other
+		return fmt.Errorf("--root-dir: %w", err)
+	}
 	img, err := o.resolve(c.Context(), what)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -53,30 +54,35 @@ func (m *Module) Check(memoryBytes int64) []string {
 // checkImports joins all missing imports into one problem.
 func (m *Module) checkImports() []string {
 	provided := Functions()
-	var missing []string
+	var missing []Import
 	for _, i := range m.Imports {
 		known := i.Module == Preview1Module || i.Module == UnstableModule
-		_, found := slices.BinarySearch(provided, i.Name)
-		switch {
-		case i.Kind == Func && known && found:
-		case i.Kind == Func:
-			missing = append(missing, Printable(i.String())+i.Type)
-		default:
-			missing = append(missing, fmt.Sprintf("%s (%s)", Printable(i.String()), i.Kind))
+		if _, found := slices.BinarySearch(provided, i.Name); i.Kind != Func || !known || !found {
+			missing = append(missing, i)
 		}
 	}
 	if len(missing) == 0 {
 		return nil
 	}
-	slices.Sort(missing)
+	slices.SortFunc(missing, func(a, b Import) int {
+		return cmp.Or(strings.Compare(a.Module, b.Module), strings.Compare(a.Name, b.Name),
+			strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Type, b.Type))
+	})
 	missing = slices.Compact(missing)
 	const shown = 10
 	more := ""
 	if n := len(missing) - shown; n > 0 {
 		missing, more = missing[:shown], fmt.Sprintf(" and %d more", n)
 	}
+	texts := make([]string, len(missing)) // there may be a million imports: only what is shown is written out
+	for n, i := range missing {
+		texts[n] = Printable(i.String()) + i.Type
+		if i.Kind != Func {
+			texts[n] = fmt.Sprintf("%s (%s)", Printable(i.String()), i.Kind)
+		}
+	}
 	return []string{fmt.Sprintf("it imports what wazlet does not provide: %s%s (provided: the %d functions of WASI preview 1, as %s and %s)",
-		strings.Join(missing, ", "), more, len(provided), Preview1Module, UnstableModule)}
+		strings.Join(texts, ", "), more, len(provided), Preview1Module, UnstableModule)}
 }
 
 func (m *Module) checkMemories(limit int64) []string {

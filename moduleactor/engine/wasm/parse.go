@@ -153,7 +153,7 @@ func (p *parser) typeSection(r *reader) {
 
 // maxSignature bounds the text of a type. Each import and export may be of a type as large as the module, and what is
 // printed of them has it each time.
-const maxSignature = 1000
+const maxSignature = 200
 
 func cut(signature string) string {
 	if len(signature) > maxSignature {
