@@ -76,12 +76,12 @@ func TestEnvironmentOfACluster(t *testing.T) {
 // The words are the kubelet's: users search for them.
 func TestMissingReferences(t *testing.T) {
 	for manifest, want := range map[string]string{
-		`env: [{name: V, valueFrom: {configMapKeyRef: {name: none, key: A}}}]`:                        `configmap "none" not found`,
-		`env: [{name: V, valueFrom: {configMapKeyRef: {name: cm, key: none}}}]`:                       "couldn't find key none in ConfigMap ns/cm",
-		`env: [{name: V, valueFrom: {secretKeyRef: {name: none, key: A}}}]`:                           `secret "none" not found`,
-		`env: [{name: V, valueFrom: {secretKeyRef: {name: s, key: none}}}]`:                           "couldn't find key none in Secret ns/s",
-		`envFrom: [{configMapRef: {name: none}}]`:                                                     `configmap "none" not found`,
-		`envFrom: [{secretRef: {name: none}}]`:                                                        `secret "none" not found`,
+		`env: [{name: V, valueFrom: {configMapKeyRef: {name: none, key: A}}}]`:                      `configmap "none" not found`,
+		`env: [{name: V, valueFrom: {configMapKeyRef: {name: cm, key: none}}}]`:                     "couldn't find key none in ConfigMap ns/cm",
+		`env: [{name: V, valueFrom: {secretKeyRef: {name: none, key: A}}}]`:                         `secret "none" not found`,
+		`env: [{name: V, valueFrom: {secretKeyRef: {name: s, key: none}}}]`:                         "couldn't find key none in Secret ns/s",
+		`envFrom: [{configMapRef: {name: none}}]`:                                                   `configmap "none" not found`,
+		`envFrom: [{secretRef: {name: none}}]`:                                                      `secret "none" not found`,
 		`envFrom: [{secretRef: {name: s}}]`:                                                         `environment variable "BIN": contains a NUL byte`,
 		`env: [{name: V, valueFrom: {fileKeyRef: {volumeName: v, path: p}}}]`:                       "env[0].valueFrom.fileKeyRef: not supported by this node",
 		`env: [{name: V, valueFrom: {resourceFieldRef: {resource: limits.gpu}}}]`:                   `env[0].valueFrom.resourceFieldRef.resource: want limits. or requests.`,

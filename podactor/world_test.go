@@ -27,10 +27,10 @@ func (w *world) project(f project) {
 		w.fail("volumes are made anew in stage %s", w.state.Stage)
 	}
 	for _, e := range w.queue {
-		switch e.(type) {
-		case projected:
+		if _, ok := e.(projected); ok {
 			w.fail("volumes are made anew twice at once")
-		case prepared:
+		}
+		if _, ok := e.(prepared); ok {
 			w.fail("volumes are made anew while they are made")
 		}
 	}
