@@ -134,13 +134,14 @@ func TestRestartAsksForNothing(t *testing.T) {
 func TestRotation(t *testing.T) {
 	a := newAPI(t)
 	a.lives = []life{{-time.Hour, time.Minute}, {-time.Second, time.Hour}} // the first one is past 90 % of its life
+	a.hold = make(chan struct{})
 	config, seen := testClient(t, a)
 	closed := make(chan struct{})
 	c := runClient(t, config)
 	await(t, "credentials", c.Ready())
 	go func() {
 		defer close(closed)
-		untilClosed(t, c)
+		untilClosed(t, c, func() { close(a.hold) })
 	}()
 	first := await(t, "the first request", a.asked)
 	second := await(t, "the second request", a.asked)
@@ -160,7 +161,7 @@ func TestRotation(t *testing.T) {
 }
 
 // untilClosed makes a request that does not end by itself and returns when its connection is closed.
-func untilClosed(t *testing.T, c *Client) {
+func untilClosed(t *testing.T, c *Client, begun func()) {
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.Config().Host+"/apis/certificates.k8s.io/v1/certificatesigningrequests?watch=1", nil)
 	if err != nil {
 		t.Error(err)
@@ -168,8 +169,10 @@ func untilClosed(t *testing.T, c *Client) {
 	}
 	resp, err := c.Config().Transport.RoundTrip(req)
 	if err != nil {
-		return // closed before it was answered
+		t.Error(err)
+		return
 	}
+	begun()
 	defer func() { _ = resp.Body.Close() }()
 	if _, err := resp.Body.Read(make([]byte, 1)); err == nil {
 		t.Error("the watch has said something")
