@@ -113,6 +113,8 @@ func parse(t *testing.T, m *machine, line string, done chan struct{}) event {
 		return r
 	case "resync":
 		return Resync{Pods: pods}
+	case "refresh":
+		return Refresh{Kind: "ConfigMap", Namespace: words[1], Name: words[2]}
 	case "tune":
 		return Tune{Supervision: actors.DefaultSupervision()}
 	case "exitNode":

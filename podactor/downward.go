@@ -127,11 +127,8 @@ func (s surroundings) resourceField(container string, f *corev1.ResourceFieldSel
 }
 
 func countable(name corev1.ResourceName) bool {
-	switch name {
-	case corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage:
-		return true
-	}
-	return strings.HasPrefix(string(name), corev1.ResourceHugePagesPrefix)
+	return name == corev1.ResourceCPU || name == corev1.ResourceMemory || name == corev1.ResourceEphemeralStorage ||
+		strings.HasPrefix(string(name), corev1.ResourceHugePagesPrefix)
 }
 
 func (s surroundings) defaultLimit(name corev1.ResourceName) (resource.Quantity, error) {

@@ -44,6 +44,7 @@ type fakeNode struct {
 	pod      *actor.PID
 	start    Start
 	ledger   *ledger
+	objects  Objects
 }
 
 type fakeGuest struct {
@@ -147,7 +148,7 @@ func (a *nodeActor) Receive(ctx actor.Context) {
 		l := newLedger(n.sys, n.cfg, n.start)
 		l.step = n.step
 		n.ledger = l
-		p, _ := props(n.sys, n.cfg, Deps{Module: n.module, Bundles: fakeBundles{n}}, l)
+		p, _ := props(n.sys, n.cfg, Deps{Module: n.module, Bundles: fakeBundles{n}, Objects: n.objects}, l)
 		pid, err := ctx.SpawnNamed(p, string(l.state.Pod.UID))
 		if err != nil {
 			panic(err)

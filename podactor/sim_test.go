@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -177,6 +178,9 @@ func randomPod(rng *rand.Rand) *corev1.Pod {
 	p.Name, p.Namespace, p.UID = "p", "ns", "uid"
 	policies := []corev1.RestartPolicy{corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever}
 	p.Spec.RestartPolicy = policies[rng.IntN(3)]
+	if rng.IntN(2) == 0 {
+		p.Spec.Volumes = []corev1.Volume{configVolume("cfg"), downwardVolume("metadata.labels")}
+	}
 	for i := range rng.IntN(4) {
 		c := corev1.Container{Name: fmt.Sprintf("init%d", i), Image: "img:1"}
 		if rng.IntN(2) == 0 {
@@ -259,6 +263,12 @@ func (w *world) accident() {
 		w.changeImage()
 	case 4:
 		w.feed(tuned{actors.DefaultSupervision()})
+	case 6:
+		w.feed(refreshed{"ConfigMap", "ns", "cfg"})
+	case 7:
+		p := w.state.Pod.DeepCopy()
+		p.Labels = map[string]string{"l": strconv.Itoa(w.rng.IntN(3))}
+		w.feed(applied{p})
 	case 5: // a guest ends while nobody looks
 		for _, r := range w.records {
 			if g := r.living(); g != nil && r.module == nil {
@@ -338,7 +348,7 @@ func (w *world) carryOut(f effect) {
 	case prepare:
 		w.queue = append(w.queue, w.preparation(f))
 	case project:
-		w.queue = append(w.queue, w.projection(f))
+		w.project(f)
 	case resolve:
 		w.queue = append(w.queue, w.resolution(f))
 	case run:

@@ -20,6 +20,23 @@ func (w *world) preparation(prepare) event {
 	return prepared{}
 }
 
+// project has the volumes made anew, which must not happen twice at once, nor when they are being removed.
+func (w *world) project(f project) {
+	w.log("  project")
+	if w.state.Stage == StageTerminating && w.state.Busy || w.state.Stage >= StageFinished || w.state.Stage <= StagePreparing {
+		w.fail("volumes are made anew in stage %s", w.state.Stage)
+	}
+	for _, e := range w.queue {
+		if _, ok := e.(projected); ok {
+			w.fail("volumes are made anew twice at once")
+		}
+		if _, ok := e.(prepared); ok {
+			w.fail("volumes are made anew while they are made")
+		}
+	}
+	w.queue = append(w.queue, w.projection(f))
+}
+
 func (w *world) projection(f project) event {
 	e := projected{Gen: f.Gen, RefreshAt: w.now.Add(time.Hour)}
 	if !w.calm && w.rng.IntN(4) == 0 {

@@ -140,7 +140,8 @@ func (c *Client) Expires() time.Time {
 // helps when heartbeats fail, because a dead connection may take long to be seen as such.
 func (c *Client) CloseConnections() { c.dialer.CloseAll() }
 
-// Run asks for the first certificate and for its successors until ctx ends.
+// Run asks for the first certificate and for its successors until ctx ends. It is called once for each process: client-go's
+// manager leaves a sleeping goroutine behind.
 func (c *Client) Run(ctx context.Context) {
 	defer c.dialer.CloseAll()
 	if !c.managed {

@@ -59,18 +59,24 @@ func TestEmit(t *testing.T) {
 		kind   string
 	}{
 		{
-			"container", Notice{Pod: pod, FieldPath: "spec.containers{web}", Reason: "Pulled", Message: "Container image"},
+			"container",
+			Notice{Pod: pod, FieldPath: "spec.containers{web}", Reason: "Pulled", Message: "Container image"},
 			corev1.ObjectReference{
 				Kind: "Pod", APIVersion: "v1", Namespace: "shop", Name: "web", UID: "u1", FieldPath: "spec.containers{web}",
-			}, "Normal",
+			},
+			"Normal",
 		},
 		{
-			"pod", Notice{Pod: pod, Warning: true, Reason: "FailedMount", Message: "no such volume"},
-			corev1.ObjectReference{Kind: "Pod", APIVersion: "v1", Namespace: "shop", Name: "web", UID: "u1"}, "Warning",
+			"pod",
+			Notice{Pod: pod, Warning: true, Reason: "FailedMount", Message: "no such volume"},
+			corev1.ObjectReference{Kind: "Pod", APIVersion: "v1", Namespace: "shop", Name: "web", UID: "u1"},
+			"Warning",
 		},
 		{
-			"node", Notice{Reason: "Starting", Message: "Starting kubelet."},
-			corev1.ObjectReference{Kind: "Node", APIVersion: "v1", Name: "edge-1", UID: "edge-1"}, "Normal",
+			"node",
+			Notice{Reason: "Starting", Message: "Starting kubelet."},
+			corev1.ObjectReference{Kind: "Node", APIVersion: "v1", Name: "edge-1", UID: "edge-1"},
+			"Normal",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// OS and Arch are the node's labels kubernetes.io/os and kubernetes.io/arch. Krustlet's manifests select this arch.
-	OS   = "linux"
+	// OS is the node's label kubernetes.io/os.
+	OS = "linux"
+	// Arch is the node's label kubernetes.io/arch; Krustlet's manifests select it.
 	Arch = "wasm32-wasi"
 	// Architecture is nodeInfo.architecture.
 	Architecture = "wasm-wasi"

@@ -116,7 +116,7 @@ func (c Config) resources(s *corev1.NodeStatus, m Machine) {
 func (c Config) info(info *corev1.NodeSystemInfo, o observation) []event {
 	var events []event
 	info.OperatingSystem, info.Architecture = OS, Architecture
-	info.KubeletVersion, info.KubeProxyVersion = c.KubeletVersion, ""
+	info.KubeletVersion = c.KubeletVersion
 	info.ContainerRuntimeVersion = "wazlet://" + c.Version
 	if o.machineErr != nil {
 		return nil

@@ -241,7 +241,7 @@ func TestAttach(t *testing.T) {
 }
 
 // forward runs a port-forward client to port of Pod ns/p at address. It returns where the client listens; end ends it.
-func forward(t *testing.T, n *node, address string, port int) (local string, end func() error) {
+func forward(t *testing.T, n *node, address string, port int) (local string, end func() error, done <-chan error) {
 	t.Helper()
 	transport, upgrader, err := spdy.RoundTripperFor(n.rest())
 	if err != nil {
@@ -249,15 +249,15 @@ func forward(t *testing.T, n *node, address string, port int) (local string, end
 	}
 	dialer := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost,
 		&url.URL{Scheme: "https", Host: address, Path: "/portForward/ns/p"})
-	stop, ready, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	stop, ready, result := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	f, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", port)}, stop, ready, io.Discard, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { done <- f.ForwardPorts() }()
+	go func() { result <- f.ForwardPorts() }()
 	select {
 	case <-ready:
-	case err := <-done:
+	case err := <-result:
 		t.Fatal(err)
 	}
 	ports, err := f.GetPorts()
@@ -266,8 +266,8 @@ func forward(t *testing.T, n *node, address string, port int) (local string, end
 	}
 	return fmt.Sprintf("127.0.0.1:%d", ports[0].Local), func() error {
 		close(stop)
-		return await(t, done, "end of the port-forward client")
-	}
+		return await(t, result, "end of the port-forward client")
+	}, result
 }
 
 func dial(t *testing.T, address string) net.Conn {
@@ -291,7 +291,7 @@ func TestPortForward(t *testing.T) {
 			return err
 		},
 	})
-	local, end := forward(t, n, n.address, 80)
+	local, end, _ := forward(t, n, n.address, 80)
 	for i := range 3 { // each is a pair of streams of one connection
 		c := dial(t, local)
 		_, _ = fmt.Fprintf(c, "hello %d\n", i)
@@ -305,11 +305,11 @@ func TestPortForward(t *testing.T) {
 		t.Error(err)
 	}
 
-	local, end = forward(t, n, n.address, 81)
+	local, _, done := forward(t, n, n.address, 81)
 	c := dial(t, local)
 	_, _ = io.ReadAll(c)
 	_ = c.Close()
-	if err := end(); !errors.Is(err, portforward.ErrLostConnectionToPod) {
+	if err := await(t, done, "end of the port-forward client"); !errors.Is(err, portforward.ErrLostConnectionToPod) {
 		t.Errorf("the client of a closed port got %v", err)
 	}
 }
@@ -326,7 +326,7 @@ func TestDisappearingClientEndsPortForward(t *testing.T) {
 		},
 	})
 	address, cut := n.proxy()
-	local, end := forward(t, n, address, 80)
+	local, end, _ := forward(t, n, address, 80)
 	c := dial(t, local)
 	if _, err := io.ReadFull(c, make([]byte, len("begun"))); err != nil {
 		t.Fatal(err)
@@ -348,7 +348,7 @@ func TestStoppingEndsPortForward(t *testing.T) {
 			return err
 		},
 	})
-	local, end := forward(t, n, n.address, 80)
+	local, end, _ := forward(t, n, n.address, 80)
 	c := dial(t, local)
 	if _, err := io.ReadFull(c, make([]byte, len("begun"))); err != nil {
 		t.Fatal(err)

@@ -1,13 +1,30 @@
-// Package server is the kubelet's HTTP API as far as wazlet serves it: the Pods, their logs, health, configuration and
-// metrics. It knows no actor and no container runtime: everything it serves comes from the functions in Handlers.
+// Package server is the kubelet's HTTP API as far as wazlet serves it: the Pods, their logs, exec, attach and
+// port-forward, health, configuration, resource use and metrics. It knows no actor, no container runtime and no API
+// client: everything it serves comes from the functions in Handlers, and whom it may serve from the two questions in
+// Auth.
 //
 // The paths, query parameters, status codes and messages are the kubelet's (pkg/kubelet/server), because kubectl,
-// kube-apiserver and log collectors depend on them. What differs is said where it differs.
+// kube-apiserver, metrics-server and log collectors depend on them. What differs is said where it differs.
 //
-//	GET /pods                                  v1.PodList
-//	GET /containerLogs/{namespace}/{pod}/{container}
-//	GET /healthz[/{check}]  /readyz[/{check}]  ?verbose ?exclude=
-//	GET /configz  /metrics
+//	GET      /pods  /runningpods/                                  v1.PodList
+//	GET      /containerLogs/{namespace}/{pod}/{container}
+//	GET POST /exec/{namespace}/{pod}[/{uid}]/{container}           SPDY and WebSocket, v4.channel.k8s.io and older
+//	GET POST /attach/{namespace}/{pod}[/{uid}]/{container}         the same
+//	GET POST /portForward/{namespace}/{pod}[/{uid}]                the same
+//	POST     /run/{namespace}/{pod}[/{uid}]/{container}
+//	GET      /healthz[/{check}]  /readyz[/{check}]                 ?verbose ?exclude=
+//	GET      /configz
+//	GET      /metrics  /metrics/resource  /metrics/probes
+//	GET POST /stats/summary                                        ?only_cpu_and_memory=true
+//	GET      /logs/{path}                                          files of the node
+//	GET      /debug/pprof/
 //
-// Who may call is not decided here: authentication and authorization are a Middleware around all of it.
+// New is the API as a handler, for the loopback debug port. Serve is the API on the network:
+//
+//	TLS ─► in flight ─► authentication ─────────► authorization ──────────► New
+//	                    client certificate,       SubjectAccessReview,
+//	                    TokenReview (2 min)       yes 5 min, no 30 s
+//
+// Version 5 of the streaming protocol is left to kube-apiserver, which translates it to SPDY for every node that does
+// not declare ExtendWebSocketsToKubelet.
 package server

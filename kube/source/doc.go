@@ -1,5 +1,5 @@
-// Package source is where a node without a cluster gets its Pods from: a directory of manifests, as the kubelet's static
-// Pods (contract.md §14).
+// Package source is where a node gets its Pods from: a directory of manifests, as the kubelet's static Pods (contract.md
+// §14), and the API of a cluster (§6). Source reads the former, Pods the latter, Merge makes one list of both.
 //
 // # Manifests
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -128,9 +129,7 @@ func (b *build) configMap(ctx context.Context, name string, items []corev1.KeyTo
 	for k, v := range cm.Data {
 		keys[k] = []byte(v)
 	}
-	for k, v := range cm.BinaryData {
-		keys[k] = v
-	}
+	maps.Copy(keys, cm.BinaryData)
 	return b.keys(keys, items, optional, mode, "configmap references non-existent config key: ")
 }
 
