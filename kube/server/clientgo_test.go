@@ -1,9 +1,6 @@
-//go:build clientgo
-
 package server_test
 
-// The streams as client-go's clients, which kubectl uses, see them. client-go's packages need github.com/gorilla/websocket;
-// the tag goes when go.mod has it. Until then: go test -tags clientgo -modfile=<a go.mod with it> ./kube/server
+// The streams as client-go's clients, which kubectl uses, see them.
 
 import (
 	"bufio"
