@@ -34,6 +34,11 @@ func (t *turn) onApply(ev Apply) {
 	}
 }
 
+// over tells whether the API knows a Pod as ended. Such a Pod never runs again, also on a node that has lost its state.
+func over(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+}
+
 // update takes over a newer version of a known Pod.
 func (t *turn) update(p *pod, wanted *corev1.Pod) {
 	switch {

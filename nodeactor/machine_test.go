@@ -97,6 +97,13 @@ func parse(t *testing.T, m *machine, line string, done chan struct{}) event {
 	switch words[0] {
 	case "apply":
 		return Apply{Pod: pods[0]}
+	case "over": // a Pod that the API knows as ended, deleted when a second word says so
+		p := pods[0]
+		p.Status.Phase = corev1.PodFailed
+		if len(words) > 2 {
+			p.DeletionTimestamp = &metav1.Time{}
+		}
+		return Apply{Pod: p}
 	case "delete": // what an API server sends
 		p, grace := pods[0], int64(5)
 		p.DeletionTimestamp, p.DeletionGracePeriodSeconds = &metav1.Time{}, &grace

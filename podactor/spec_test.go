@@ -178,7 +178,7 @@ func TestIsolationIsNeverAnother(t *testing.T) {
 	for class, refused := range map[string]bool{"wasm-shared": true, "wasm": false, "other": false} {
 		pod := onePod("c")
 		pod.Spec.RuntimeClassName = &class
-		_, err := resolveSpec(context.Background(), cfg, pod, "c", false)
+		_, err := resolveSpec(t.Context(), surroundings{cfg: cfg, pod: pod}, "c", false)
 		if (err != nil) != refused || (refused && !strings.Contains(err.Error(), `"wasm-shared" stands for isolation shared`)) {
 			t.Errorf("class %s: %v", class, err)
 		}
