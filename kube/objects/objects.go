@@ -101,7 +101,8 @@ func (s *Objects) Run(ctx context.Context) error {
 	s.start = func(e *entry) {
 		ctx, cancel := context.WithCancel(ctx)
 		e.stop = cancel
-		watches.Go(func() { e.watch(ctx, s.o.Client, s.o.OnChange) })
+		e.tells(ctx, s.o.OnChange)
+		watches.Go(func() { e.watch(ctx, s.o.Client) })
 	}
 	for _, e := range s.entries {
 		s.start(e)
@@ -150,6 +151,10 @@ func (s *Objects) Unregister(uid types.UID) {
 func (s *Objects) acquire(k key) {
 	if e := s.entries[k]; e != nil {
 		e.references++
+		if s.start != nil && e.fails() { // this Pod may be what allows it: do not wait for the end of a long back-off
+			e.stop()
+			s.start(e)
+		}
 		return
 	}
 	e := newEntry(k)

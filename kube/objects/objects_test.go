@@ -434,3 +434,24 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 }
+
+// A Pod that comes anew may be what allows to read an object: its watch does not wait for the end of its back-off.
+func TestRegisterTriesAgain(t *testing.T) {
+	n := prepareNode(t, Options{})
+	var did []string
+	n.start = func(e *entry) {
+		did = append(did, "start")
+		e.stop = func() { did = append(did, "stop") }
+	}
+	n.Register(podOf(t, "1", mountsCM))
+	n.Register(podOf(t, "2", mountsCM))
+	e := n.entries[key{KindConfigMap, "ns", "cm"}]
+	e.note(errors.New("forbidden"))
+	n.Register(podOf(t, "2", mountsCM)) // it is known already
+	n.Register(podOf(t, "3", mountsCM))
+	e.note(nil)
+	n.Register(podOf(t, "4", mountsCM))
+	if d := cmp.Diff([]string{"start", "stop", "start"}, did); d != "" {
+		t.Errorf("watches (-want +got):\n%s", d)
+	}
+}

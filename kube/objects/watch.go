@@ -2,6 +2,7 @@ package objects
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -48,15 +49,26 @@ func watchBackoff() *wait.Backoff {
 	return &wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 10, Cap: 30 * time.Second}
 }
 
-// watch follows the object until ctx ends.
-func (e *entry) watch(ctx context.Context, client kubernetes.Interface, onChange func(kind, namespace, name string)) {
+// tells says who is told of changes until ctx ends.
+func (e *entry) tells(ctx context.Context, onChange func(kind, namespace, name string)) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.changed = func() {
 		if onChange != nil && ctx.Err() == nil {
 			onChange(e.key.kind, e.key.namespace, e.key.name)
 		}
 	}
-	e.mu.Unlock()
+}
+
+// fails tells whether the watch waits to be tried again.
+func (e *entry) fails() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.problem != nil
+}
+
+// watch follows the object until ctx ends.
+func (e *entry) watch(ctx context.Context, client kubernetes.Interface) {
 	lw, expected := e.listWatch(client)
 	cache.NewReflectorWithOptions(cache.ToListWatcherWithWatchListSemantics(lw, client), expected, e, cache.ReflectorOptions{
 		Name: "objects", Backoff: watchBackoff(),
@@ -98,6 +110,9 @@ func (e *entry) listWatch(client kubernetes.Interface) (*cache.ListWatch, runtim
 
 // note keeps the reason why the object cannot be read, for whoever waits for it.
 func (e *entry) note(err error) {
+	if errors.Is(err, context.Canceled) { // the end of this watch says nothing about the next one
+		return
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.problem = err
