@@ -33,10 +33,11 @@ type ruling struct {
 }
 
 const (
-	clusterOnly = "means nothing on a node without a cluster"
+	scheduling  = "for the scheduler and the API server; nothing is left for a node to do"
+	notAdmitted = "decided by the scheduler; this node does not check it again"
 	noNetwork   = "guests have no network yet"
 	noUser      = "a guest has no user, and makes no system calls"
-	noAPI       = "a static Pod may not refer to objects of the API: the manifest is refused"
+	inCluster   = "in a cluster; a static Pod may not refer to objects of the API: its manifest is refused"
 	noVolume    = "the Pod waits with FailedMount, which names the kind"
 )
 
@@ -55,9 +56,9 @@ func sections() []section {
 		{path: "spec.containers[]", of: corev1.Container{}, rulings: containerRulings()},
 		{path: "spec.containers[].env[].valueFrom", of: corev1.EnvVarSource{}, rulings: map[string]ruling{
 			"fieldRef":         {partly, "all but status.podIP and status.podIPs, as Pods have no addresses yet"},
-			"resourceFieldRef": {refused, "CreateContainerConfigError"},
-			"configMapKeyRef":  {refused, noAPI},
-			"secretKeyRef":     {refused, noAPI},
+			"resourceFieldRef": {honoured, ""},
+			"configMapKeyRef":  {honoured, inCluster},
+			"secretKeyRef":     {honoured, inCluster},
 			"fileKeyRef":       {refused, "CreateContainerConfigError"},
 		}},
 		{path: "spec.containers[].volumeMounts[]", of: corev1.VolumeMount{}, rulings: map[string]ruling{
@@ -70,14 +71,13 @@ func sections() []section {
 		}, rest: ruling{ignored, noUser}},
 		{path: "spec.securityContext", of: corev1.PodSecurityContext{}, rest: ruling{ignored, noUser}},
 		{path: "spec.volumes[]", of: corev1.Volume{}, rulings: map[string]ruling{
-			"name":                  {honoured, ""},
-			"emptyDir":              {partly, "a directory; medium Memory and sizeLimit are not enforced"},
-			"hostPath":              {partly, "types Socket, CharDevice and BlockDevice are refused: WASI cannot open one"},
-			"configMap":             {refused, noAPI},
-			"secret":                {refused, noAPI},
-			"persistentVolumeClaim": {refused, noAPI},
-			"ephemeral":             {refused, noAPI},
-			"csi":                   {refused, noAPI},
+			"name":        {honoured, ""},
+			"emptyDir":    {partly, "a directory; medium Memory and sizeLimit are not enforced"},
+			"hostPath":    {partly, "types Socket, CharDevice and BlockDevice are refused: WASI cannot open one"},
+			"configMap":   {honoured, inCluster},
+			"secret":      {honoured, inCluster},
+			"downwardAPI": {honoured, ""},
+			"projected":   {partly, "all sources but clusterTrustBundle and podCertificate; tokens are renewed at 80 %"},
 		}, rest: ruling{refused, noVolume}},
 	}
 }
@@ -85,14 +85,17 @@ func sections() []section {
 func podRulings() map[string]ruling {
 	r := map[string]ruling{
 		"volumes": {partly, "see below"}, "initContainers": {honoured, "with restartPolicy Always: sidecars"}, "containers": {partly, "see below"},
-		"ephemeralContainers": {refused, "a static Pod has none"},
+		"ephemeralContainers": {ignored, "refused for a static Pod, as the API server does"},
 		"restartPolicy":       {honoured, ""}, "activeDeadlineSeconds": {honoured, ""},
 		"terminationGracePeriodSeconds": {honoured, "as an upper bound: see ADR 10"},
 		"nodeName":                      {honoured, "must be this node"},
 		"hostNetwork":                   {ignored, noNetwork}, "hostname": {partly, "HOSTNAME is the Pod's name"},
-		"runtimeClassName": {honoured, "maps to an isolation by the node's configuration; shared is refused with CreateContainerConfigError"},
-		"imagePullSecrets": {refused, noAPI}, "serviceAccountName": {refused, noAPI}, "serviceAccount": {refused, noAPI},
-		"resourceClaims": {refused, noAPI},
+		"runtimeClassName":   {honoured, "maps to an isolation by the node's configuration; shared is refused with CreateContainerConfigError"},
+		"imagePullSecrets":   {ignored, "credentials come from the node's images.dockerConfig"},
+		"serviceAccountName": {honoured, inCluster}, "serviceAccount": {honoured, inCluster},
+		"automountServiceAccountToken": {honoured, inCluster}, "enableServiceLinks": {honoured, inCluster},
+		"readinessGates": {honoured, inCluster},
+		"resourceClaims": {ignored, "dynamic resource allocation is not there"},
 		"resources":      {ignored, "limits of containers are honoured"},
 	}
 	group := func(v ruling, names ...string) {
@@ -102,19 +105,20 @@ func podRulings() map[string]ruling {
 	}
 	group(ruling{ignored, noNetwork}, "dnsPolicy", "dnsConfig", "hostAliases", "subdomain", "setHostnameAsFQDN", "hostnameOverride")
 	group(ruling{ignored, noUser}, "hostPID", "hostIPC", "hostUsers", "shareProcessNamespace", "securityContext")
-	group(ruling{ignored, clusterOnly}, "nodeSelector", "automountServiceAccountToken", "affinity", "schedulerName", "tolerations", "priorityClassName",
-		"priority", "readinessGates", "enableServiceLinks", "preemptionPolicy", "overhead", "topologySpreadConstraints", "os", "schedulingGates", "schedulingGroup")
+	group(ruling{ignored, notAdmitted}, "nodeSelector", "affinity", "tolerations", "os")
+	group(ruling{ignored, scheduling}, "schedulerName", "priorityClassName", "priority", "preemptionPolicy", "overhead", "topologySpreadConstraints",
+		"schedulingGates", "schedulingGroup")
 	return r
 }
 
 func containerRulings() map[string]ruling {
 	r := map[string]ruling{
-		"ports": {ignored, noNetwork}, "envFrom": {refused, noAPI}, "env": {partly, "see below"},
+		"ports": {ignored, noNetwork}, "envFrom": {honoured, inCluster}, "env": {partly, "see below"},
 		"resources":     {partly, "limits of cpu and memory; requests decide the QoS class only"},
-		"resizePolicy":  {ignored, clusterOnly},
+		"resizePolicy":  {ignored, "resizing in place is not there"},
 		"volumeDevices": {refused, "CreateContainerConfigError: WASI has no block devices"},
-		"lifecycle":     {ignored, "hooks come with the kubelet API"},
-		"stdin":         {ignored, "attach comes with the kubelet API"}, "stdinOnce": {ignored, "as stdin"}, "tty": {ignored, "as stdin"},
+		"lifecycle":     {ignored, "hooks are not there yet"},
+		"stdin":         {ignored, "attach is not there yet"}, "stdinOnce": {ignored, "as stdin"}, "tty": {ignored, "as stdin"},
 		"securityContext": {partly, "see below"},
 	}
 	for _, n := range []string{
@@ -124,7 +128,7 @@ func containerRulings() map[string]ruling {
 		r[n] = ruling{honoured, ""}
 	}
 	for _, n := range []string{"livenessProbe", "readinessProbe", "startupProbe"} {
-		r[n] = ruling{ignored, "a container is ready when it runs; probes come with the kubelet API"}
+		r[n] = ruling{ignored, "a container is ready when it runs; probes are not there yet"}
 	}
 	return r
 }

@@ -22,6 +22,12 @@ func (t *turn) onApply(ev Apply) {
 			Time: t.now, Pod: refOf(ev.Pod), Warning: true, Reason: actors.ReasonNodeShutdown,
 			Message: "Pod was not taken: the node is being drained",
 		}})
+	case p == nil && over(ev.Pod) && !slices.Contains(t.orphans, uid):
+		// It ended before this node's state begins. Whoever deletes it waits for the node to say that nothing is left.
+		if ev.Pod.DeletionTimestamp != nil {
+			t.do(forgotten{ev.Pod})
+		}
+		return
 	case p == nil:
 		p = t.add(uid, ev.Pod)
 		p.here = t.claimOrphan(uid)

@@ -149,8 +149,8 @@ func TestFileProblems(t *testing.T) {
 		"values, all at once": {head + `nodeName: Not_A_Name
 rootDir: here
 manifestDir: there
-kubeconfig: /k
-bootstrapKubeconfig: /b
+kubeconfig: k
+bootstrapKubeconfig: b
 maxPods: 0
 podCIDR: 10.0.0.1/8
 isolation:
@@ -170,8 +170,8 @@ logging: {level: loud, format: xml}
 			`f:3: nodeName: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*') (got "Not_A_Name")`,
 			`f:4: rootDir: must be an absolute path (got "here")`,
 			`f:5: manifestDir: must be an absolute path (got "there")`,
-			`f:6: kubeconfig: joining a cluster is not part of this release; leave it empty for a standalone node (got "/k")`,
-			`f:7: bootstrapKubeconfig: joining a cluster is not part of this release; leave it empty for a standalone node (got "/b")`,
+			`f:6: kubeconfig: must be an absolute path (got "k")`,
+			`f:7: bootstrapKubeconfig: must be an absolute path (got "b")`,
 			`f:8: maxPods: must be between 1 and 100000 (got 0)`,
 			`f:9: podCIDR: must be a network, not an address in it; did you mean 10.0.0.0/8? (got "10.0.0.1/8")`,
 			`f:11: isolation.default: must be one of "process", "shared" (got "vm")`,
@@ -256,7 +256,7 @@ func TestFlagsOverride(t *testing.T) {
 	want := userHost.Default()
 	want.NodeName, want.MaxPods, want.PodCIDR = "from-file", 9, "10.0.0.0/8"
 	want.Logging = Logging{Level: LevelDebug, Format: FormatText}
-	want.Debug, want.KubeletServer = Listener{"127.0.0.1", 0}, Listener{"0.0.0.0", 1234}
+	want.Debug, want.KubeletServer.Listener = Listener{"127.0.0.1", 0}, Listener{"0.0.0.0", 1234}
 	cwd, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
@@ -275,10 +275,10 @@ func TestFlagProblems(t *testing.T) {
 			t.Errorf("%v: %v, want an error that names the flag", args, err)
 		}
 	}
-	_, err := parse(t, "--node-name", "", "--max-pods", "-1", "--kubeconfig", "k").resolve(Host{Root: true})
+	_, err := parse(t, "--node-name", "", "--max-pods", "-1", "--bootstrap-kubeconfig", "/b").resolve(Host{Root: true})
 	want := []string{
 		"nodeName: must be set: this machine has no usable host name",
-		`kubeconfig: joining a cluster is not part of this release; leave it empty for a standalone node (got "k")`,
+		"kubeconfig: must be set: bootstrapKubeconfig asks for a kubeconfig; this is where it is written",
 		"maxPods: must be between 1 and 100000 (got -1)",
 	}
 	if err == nil {

@@ -76,8 +76,8 @@ func (h Host) base() NodeConfiguration {
 			Listener:           Listener{Address: "0.0.0.0", Port: 10250},
 			ServingCertificate: ServingCertificate{Mode: string(certs.ServingCSR)},
 		},
-		Debug:         Listener{Address: "127.0.0.1", Port: 10248},
-		Logging:       Logging{Level: LevelInfo, Format: FormatJSON},
+		Debug:   Listener{Address: "127.0.0.1", Port: 10248},
+		Logging: Logging{Level: LevelInfo, Format: FormatJSON},
 	}
 	if !h.Root {
 		c.RootDir = filepath.Join(h.StateDir, "wazlet")

@@ -69,8 +69,8 @@ func (f *Flags) override(c NodeConfiguration) NodeConfiguration {
 	for name, set := range map[string]func(){
 		"node-name":            func() { c.NodeName = f.values.NodeName },
 		"root-dir":             func() { c.RootDir = fromHere(f.values.RootDir) },
-		"kubeconfig":           func() { c.Kubeconfig = f.values.Kubeconfig },
-		"bootstrap-kubeconfig": func() { c.BootstrapKubeconfig = f.values.BootstrapKubeconfig },
+		"kubeconfig":           func() { c.Kubeconfig = fromHere(f.values.Kubeconfig) },
+		"bootstrap-kubeconfig": func() { c.BootstrapKubeconfig = fromHere(f.values.BootstrapKubeconfig) },
 		"manifest-dir":         func() { c.ManifestDir = fromHere(f.values.ManifestDir) },
 		"pod-cidr":             func() { c.PodCIDR = f.values.PodCIDR },
 		"max-pods":             func() { c.MaxPods = f.values.MaxPods },
