@@ -177,7 +177,9 @@ func TestDisappearingClientEndsExecAndAttach(t *testing.T) {
 				}
 				cancel()
 				_ = hold.Close()
-				await(t, client, "end of the client")
+				if err := await(t, client, "end of the client"); err == nil {
+					t.Error("the client takes an exec that was cut for one that succeeded")
+				}
 			})
 		}
 	}
