@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -107,6 +109,32 @@ func TestImportWalls(t *testing.T) {
 				t.Errorf("the wall judges no package; from: %v", w.from)
 			}
 		})
+	}
+}
+
+// Each module that go.mod requires directly has its reason in docs/dependencies.md.
+func TestDependenciesHaveReasons(t *testing.T) {
+	mod, err := os.ReadFile(filepath.Join("..", "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons, err := os.ReadFile(filepath.Join("..", "docs", "dependencies.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct := 0
+	for line := range strings.Lines(string(mod)) {
+		path, version, found := strings.Cut(strings.TrimSpace(line), " ")
+		if !found || !strings.HasPrefix(line, "\t") || strings.Contains(version, "// indirect") {
+			continue
+		}
+		direct++
+		if !strings.Contains(string(reasons), path) {
+			t.Errorf("%s: docs/dependencies.md has no reason for it", path)
+		}
+	}
+	if direct < 10 {
+		t.Errorf("go.mod requires only %d modules directly", direct)
 	}
 }
 

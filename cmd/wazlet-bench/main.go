@@ -39,6 +39,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 type tools struct {
 	dir, wazlet, shim, bare string
 	guests                  []guest
+	hostile                 string // a module
 	out                     io.Writer
 }
 
@@ -65,6 +66,7 @@ func bench(ctx context.Context, bin string, rounds int, out io.Writer) error {
 		func() error { return t.memory(ctx) },
 		func() error { return t.node(ctx, 100) },
 		func() error { return t.node(ctx, 500) },
+		func() error { return t.besideHostile(ctx) },
 	} {
 		if err := part(); err != nil {
 			return err
@@ -81,7 +83,8 @@ func build(ctx context.Context, bin, dir string, out io.Writer) (*tools, error) 
 	}
 	t := &tools{
 		dir: dir, out: out, bare: filepath.Join(dir, "bare"),
-		wazlet: filepath.Join(bin, "wazlet"), shim: filepath.Join(bin, "wazlet-shim"),
+		hostile: filepath.Join(dir, "hostile.wasm"),
+		wazlet:  filepath.Join(bin, "wazlet"), shim: filepath.Join(bin, "wazlet-shim"),
 		guests: []guest{
 			{name: "small C guest", file: filepath.Join(dir, "small.wasm"), memory: 64 << 10},
 			{name: "Go guest", file: filepath.Join(dir, "gohello.wasm")},
@@ -96,6 +99,7 @@ func build(ctx context.Context, bin, dir string, out io.Writer) (*tools, error) 
 			"clang", "--target=wasm32-wasi", "--sysroot=/usr", "-Os", "-Wl,-z,stack-size=8192", "-Wl,--initial-memory=65536",
 			"-o", t.guests[0].file, "cmd/wazlet-bench/guests/small/main.c",
 		}},
+		{nil, []string{"clang", "--target=wasm32-wasi", "--sysroot=/usr", "-O1", "-o", t.hostile, "cmd/wazlet-bench/guests/hostile/main.c"}},
 		{[]string{"GOOS=wasip1", "GOARCH=wasm"}, []string{"go", "build", "-ldflags=-s -w", "-o", t.guests[1].file, "./cmd/wazlet-bench/guests/gohello"}},
 	} {
 		cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,11 +19,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-const imageName = "localhost/bench/small:v1"
+const (
+	imageName   = "localhost/bench/small:v1"
+	hostileName = "localhost/bench/hostile:v1"
+)
 
 // node measures a standalone node that is given many Pods of the small guest at once, and then leaves them idle.
 func (t *tools) node(ctx context.Context, pods int) error {
-	n, err := t.startNode(ctx, pods)
+	n, err := t.startNode(ctx, fmt.Sprintf("node-%d", pods))
 	if err != nil {
 		return err
 	}
@@ -66,6 +70,45 @@ func (t *tools) node(ctx context.Context, pods int) error {
 	return nil
 }
 
+// besideHostile measures how long the daemon takes to answer while guests misbehave, on all CPUs and without limits.
+func (t *tools) besideHostile(ctx context.Context) error {
+	n, err := t.startNode(ctx, "hostile")
+	if err != nil {
+		return err
+	}
+	defer n.end()
+	t.printf("\nGET /pods beside a guest that without end ...\n")
+	for _, what := range []string{"spin", "print", "allocate", "recurse"} {
+		text := fmt.Sprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec:\n  containers:\n"+
+			"  - {name: main, image: %q, imagePullPolicy: Never, args: [%s]}\n", what, hostileName, what)
+		file := filepath.Join(n.manifests, what+".yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			return err
+		}
+		if err := n.awaitRunning(ctx, 1); err != nil {
+			return err
+		}
+		p50, p99, err := n.answers(ctx)
+		if err != nil {
+			return err
+		}
+		t.printf("  %-10s p50 %10s   p99 %10s\n", what, p50.Round(10*time.Microsecond), p99.Round(10*time.Microsecond))
+		if err := os.Remove(file); err != nil {
+			return err
+		}
+		if err := n.poll(ctx, time.Minute, func() error {
+			b, err := n.get(ctx, "/pods")
+			if err == nil && bytes.Contains(b, []byte(what)) {
+				err = errors.New("it is still there")
+			}
+			return err
+		}); err != nil {
+			return fmt.Errorf("end the guest that does %s: %w", what, err)
+		}
+	}
+	return nil
+}
+
 // running is a daemon under measurement.
 type running struct {
 	cmd            *exec.Cmd
@@ -73,8 +116,8 @@ type running struct {
 	endpoint       string
 }
 
-func (t *tools) startNode(ctx context.Context, pods int) (*running, error) {
-	dir := filepath.Join(t.dir, fmt.Sprintf("node-%d", pods))
+func (t *tools) startNode(ctx context.Context, name string) (*running, error) {
+	dir := filepath.Join(t.dir, name)
 	n := &running{dir: dir, manifests: filepath.Join(dir, "manifests")}
 	if err := os.MkdirAll(n.manifests, 0o755); err != nil { //nolint:gosec // a directory of the benchmark's own
 		return nil, err
@@ -86,9 +129,11 @@ func (t *tools) startNode(ctx context.Context, pods int) (*running, error) {
 	n.endpoint = l.Addr().String()
 	_ = l.Close()
 	state := filepath.Join(dir, "state")
-	load := exec.CommandContext(ctx, t.wazlet, "image", "import", t.guests[0].file, "--name", imageName, "--root-dir", state)
-	if out, err := load.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("import the guest: %w\n%s", err, out)
+	for file, name := range map[string]string{t.guests[0].file: imageName, t.hostile: hostileName} {
+		load := exec.CommandContext(ctx, t.wazlet, "image", "import", file, "--name", name, "--root-dir", state)
+		if out, err := load.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("import the guest: %w\n%s", err, out)
+		}
 	}
 	config := filepath.Join(dir, "node.yaml")
 	text := "apiVersion: wazlet.dev/v1alpha1\nkind: NodeConfiguration\nnodeName: bench\npodLogsDir: " + filepath.Join(state, "log") + "\n"
