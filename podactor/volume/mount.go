@@ -81,7 +81,7 @@ func guestPath(path string) (string, error) {
 }
 
 // hostPath is where the volume is on the host. A hostPath without a type that does not exist is made a directory, as
-// container runtimes do.
+// container runtimes do. Symlinks of the node are resolved here, since the shim follows none.
 func hostPath(root string, pod *corev1.Pod, name string) (string, error) {
 	for i := range pod.Spec.Volumes {
 		v := &pod.Spec.Volumes[i]
@@ -94,10 +94,13 @@ func hostPath(root string, pod *corev1.Pod, name string) (string, error) {
 			if err := createDir(v.HostPath.Path); err != nil {
 				return "", fmt.Errorf("hostPath: %w", err)
 			}
-			return filepath.Clean(v.HostPath.Path), nil
+			host, err := filepath.EvalSymlinks(v.HostPath.Path)
+			if err != nil {
+				return "", fmt.Errorf("hostPath: %w", err)
+			}
+			return host, nil
 		case v.EmptyDir != nil:
-			podDir, err := bundle.PodDir(root, string(pod.UID))
-			return filepath.Join(podDir, dirName, name), err
+			return emptyDirPath(root, string(pod.UID), name)
 		default:
 			return "", fmt.Errorf("volume %q: kind %s is not supported by this node; %s", name, kindOf(v), supported)
 		}
@@ -105,8 +108,20 @@ func hostPath(root string, pod *corev1.Pod, name string) (string, error) {
 	return "", fmt.Errorf("name: the Pod has no volume %q", name)
 }
 
-// subPath finds or makes a directory or file below a volume. The result is free of symlinks, so that what it names is
-// what was checked.
+// emptyDirPath is where an emptyDir is. The Pod's directory may be behind a symlink of the node, nothing in it.
+func emptyDirPath(root, podUID, name string) (string, error) {
+	podDir, err := bundle.PodDir(root, podUID)
+	if err != nil {
+		return "", err
+	}
+	if podDir, err = filepath.EvalSymlinks(podDir); err != nil {
+		return "", fmt.Errorf("emptyDir: %w", err)
+	}
+	return filepath.Join(podDir, dirName, name), nil
+}
+
+// subPath finds or makes a directory or file below a volume. Both the volume's path and the result are free of symlinks;
+// the shim refuses the result if a guest has put one there meanwhile.
 func subPath(volume, sub string) (string, error) {
 	if filepath.IsAbs(sub) {
 		return "", fmt.Errorf("subPath: must not be an absolute path (got %q)", sub)
@@ -126,15 +141,11 @@ func subPath(volume, sub string) (string, error) {
 	} else if err != nil {
 		return "", fmt.Errorf("subPath: %w", err)
 	}
-	base, err := filepath.EvalSymlinks(volume)
+	real, err := filepath.EvalSymlinks(filepath.Join(volume, sub))
 	if err != nil {
 		return "", fmt.Errorf("subPath: %w", err)
 	}
-	real, err := filepath.EvalSymlinks(filepath.Join(base, sub))
-	if err != nil {
-		return "", fmt.Errorf("subPath: %w", err)
-	}
-	if rel, err := filepath.Rel(base, real); err != nil || !filepath.IsLocal(rel) {
+	if rel, err := filepath.Rel(volume, real); err != nil || !filepath.IsLocal(rel) {
 		return "", fmt.Errorf("subPath: %q leads out of the volume", sub)
 	}
 	return real, nil
