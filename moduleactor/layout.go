@@ -38,12 +38,17 @@ func (j job) layOut(ctx context.Context, img image.Image) (string, error) {
 	if _, err := os.Lstat(filepath.Join(dir, bundle.SpecFile)); err == nil {
 		return "", fmt.Errorf("lay out %s: %w", j.id(), bundle.ErrExists)
 	}
-	rootfs := filepath.Join(dir, bundle.RootfsDir)
 	if err := errors.Join(
-		os.RemoveAll(rootfs),
 		os.MkdirAll(dir, 0o700),
 		os.MkdirAll(j.run.Spec.LogDir, 0o755), //nolint:gosec // G301: log collectors read it, as they do the kubelet's
 	); err != nil {
+		return "", fmt.Errorf("lay out %s: %w", j.id(), err)
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil { // the shim follows no link
+		return "", fmt.Errorf("lay out %s: %w", j.id(), err)
+	}
+	rootfs := filepath.Join(dir, bundle.RootfsDir)
+	if err := os.RemoveAll(rootfs); err != nil {
 		return "", fmt.Errorf("lay out %s: %w", j.id(), err)
 	}
 	if img.Rootfs == "" {

@@ -139,6 +139,10 @@ func (t *tools) bundle(g guest, cache string, round int) (string, error) {
 	if err := os.MkdirAll(rootfs, 0o755); err != nil { //nolint:gosec // the guest's /
 		return "", err
 	}
+	rootfs, err := filepath.EvalSymlinks(rootfs) // the shim follows no link
+	if err != nil {
+		return "", err
+	}
 	module, err := os.ReadFile(g.file)
 	if err != nil {
 		return "", err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
@@ -16,9 +15,9 @@ import (
 // file but those of the spec, TCP, and signals and abstract sockets of others. The guest cannot reach any of it without a
 // bug in the compiler or in the WASI host; this is for the day there is one. A kernel that knows less enforces less:
 // nothing before 5.19, since without Landlock's "refer" a guest could not rename files between its directories.
-func (s *shim) confine(mounts []rootfs.Mount) error {
+func (s *shim) confine(opened []rootfs.Opened) error {
 	if s.spec.Landlock {
-		if err := s.restrict(mounts); err != nil {
+		if err := s.restrict(opened); err != nil {
 			return err
 		}
 	}
@@ -32,18 +31,15 @@ func (s *shim) confine(mounts []rootfs.Mount) error {
 	return nil
 }
 
-// restrict allows the paths of the spec and no others.
-func (s *shim) restrict(mounts []rootfs.Mount) error {
+// restrict allows the bundle, the cache, the log and what was opened for the guest, by its descriptor: a name may lead
+// elsewhere by now.
+func (s *shim) restrict(opened []rootfs.Opened) error {
 	rules := []landlock.Rule{landlock.RWDirs(s.dir, s.spec.CacheDir).WithRefer()}
 	if s.spec.Log != nil {
 		rules = append(rules, landlock.RWDirs(filepath.Dir(s.spec.Log.Path)).WithRefer())
 	}
-	for _, m := range append(mounts, rootfs.Mount{Host: s.spec.Rootfs, ReadOnly: s.spec.RootReadOnly}) {
-		rule, err := mountRule(m)
-		if err != nil {
-			return err
-		}
-		rules = append(rules, rule)
+	for _, o := range opened {
+		rules = append(rules, ruleOf(o))
 	}
 	if err := landlock.V11.BestEffort().Restrict(rules...); err != nil {
 		return fmt.Errorf("landlock: %w", err)
@@ -51,18 +47,15 @@ func (s *shim) restrict(mounts []rootfs.Mount) error {
 	return nil
 }
 
-func mountRule(m rootfs.Mount) (landlock.Rule, error) {
-	info, err := os.Stat(m.Host)
+func ruleOf(o rootfs.Opened) landlock.Rule {
 	switch {
-	case err != nil:
-		return nil, fmt.Errorf("landlock: %w", err)
-	case info.IsDir() && m.ReadOnly:
-		return landlock.RODirs(m.Host), nil
-	case info.IsDir():
-		return landlock.RWDirs(m.Host).WithRefer(), nil
-	case m.ReadOnly:
-		return landlock.ROFiles(m.Host), nil
+	case o.Dir && o.ReadOnly:
+		return landlock.RODirs(o.Path)
+	case o.Dir:
+		return landlock.RWDirs(o.Path).WithRefer()
+	case o.ReadOnly:
+		return landlock.ROFiles(o.Path)
 	default:
-		return landlock.RWFiles(m.Host), nil
+		return landlock.RWFiles(o.Path)
 	}
 }

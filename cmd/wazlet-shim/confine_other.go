@@ -9,7 +9,7 @@ import (
 )
 
 // confine can do nothing here; see the Linux version for what is missing.
-func (s *shim) confine([]rootfs.Mount) error {
+func (s *shim) confine([]rootfs.Opened) error {
 	if s.spec.Landlock {
 		fmt.Fprintln(s.stderr, "wazlet-shim run: warning: only Linux confines the shim to its files; for development only")
 	}

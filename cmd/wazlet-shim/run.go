@@ -106,7 +106,7 @@ func (s *shim) run(ctx context.Context) engine.Result {
 	if err != nil {
 		return startError(err)
 	}
-	if err := errors.Join(os.MkdirAll(s.spec.CacheDir, 0o700), s.confine(mounts)); err != nil {
+	if err := errors.Join(os.MkdirAll(s.spec.CacheDir, 0o700), s.confine(root.Opened())); err != nil {
 		return startError(err)
 	}
 	p, err := engine.Load(ctx, engine.Source{Code: code.bytes, Digest: s.spec.ModuleDigest, CacheDir: s.spec.CacheDir})
@@ -138,8 +138,16 @@ func (s *shim) mounts() ([]rootfs.Mount, error) {
 	if s.spec.TerminationMessagePath == "" {
 		return out, nil
 	}
-	host := filepath.Join(s.dir, bundle.TerminationLog)
-	f, err := os.OpenFile(host, os.O_CREATE|os.O_RDONLY, 0o644) //nolint:gosec // the guest's own message
+	// The bundle is the daemon's, which may keep it behind a symbolic link.
+	dir, err := filepath.Abs(s.dir)
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("termination message: %w", err)
+	}
+	host := filepath.Join(dir, bundle.TerminationLog)
+	f, err := os.OpenFile(host, os.O_CREATE|os.O_RDONLY|unix.O_NOFOLLOW, 0o644) //nolint:gosec // the guest's own message
 	if err != nil {
 		return nil, fmt.Errorf("termination message: %w", err)
 	}

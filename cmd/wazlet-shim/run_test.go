@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -166,7 +167,7 @@ func TestStartErrors(t *testing.T) {
 			func(s *bundle.Spec) {
 				s.Mounts = []bundle.Mount{{Host: s.Rootfs + "/nothing", Guest: "/data"}}
 			},
-			"mount /data: lstat DIR/rootfs/nothing: no such file or directory",
+			"mount /data: open DIR/rootfs/nothing: no such file or directory",
 		},
 		"no cgroup": {
 			func(s *bundle.Spec) { s.Cgroups = []string{s.Rootfs + "/nothing"} },
@@ -237,12 +238,12 @@ func TestConfine(t *testing.T) {
 		t.Skipf("this kernel's Landlock has version %d, below 6", int(abi))
 	}
 	dir := t.TempDir()
-	for _, d := range []string{"bundle", "cache", "rootfs", "log", "outside"} {
+	for _, d := range []string{"bundle", "cache", "rootfs", "log", "outside", "volume"} {
 		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, f := range []string{"outside/file", "rootfs/file"} {
+	for _, f := range []string{"outside/file", "rootfs/file", "volume/file"} {
 		if err := os.WriteFile(filepath.Join(dir, f), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -265,6 +266,7 @@ func TestConfine(t *testing.T) {
 	want := `read outside: false
 write outside: false
 read the root: true
+read the volume: true
 write the read-only root: false
 write the bundle: true
 write the cache: true
@@ -291,5 +293,104 @@ func TestNoNewPrivilegesWithoutLandlock(t *testing.T) {
 	}
 	if !strings.HasSuffix(string(out), "then true\n") {
 		t.Errorf("%s", out)
+	}
+}
+
+// TestSwappedForLink is what a sibling in the Pod can do to a subPath of a volume that both have, after the spec was
+// written: the guest must not see where the link leads.
+func TestSwappedForLink(t *testing.T) {
+	for name, tc := range map[string]struct {
+		host string // below the volume
+		swap string // is replaced by a link to ../outside
+		want string
+	}{
+		"the directory":        {"sub", "sub", "mount /data: open DIR/volume/sub: is a symbolic link"},
+		"a directory above it": {"sub/deep", "sub", "mount /data: open DIR/volume/sub: is a symbolic link"},
+		"a file":               {"sub/deep/file", "sub/deep/file", "mount /data: open DIR/volume/sub/deep/file: is a symbolic link"},
+		"the volume":           {"sub", ".", "mount /data: open DIR/volume: is a symbolic link"},
+	} {
+		for landlock, on := range map[string]bool{"": true, ", without Landlock": false} {
+			t.Run(name+landlock, func(t *testing.T) {
+				host := volumeWithSub(t)
+				dir := newBundle(t, enginetest.C(t, "hello.c"), func(s *bundle.Spec) {
+					s.Landlock, s.Mounts = on, []bundle.Mount{{Host: filepath.Join(host, "volume", tc.host), Guest: "/data"}}
+				})
+				swap(t, filepath.Join(host, "volume", tc.swap), filepath.Join(host, "outside"))
+				exit := wait(t, start(t, dir), dir)
+				want := strings.ReplaceAll(tc.want, "DIR", host)
+				if exit.Code != 128 || exit.Reason != bundle.StartError || !strings.Contains(exit.Message, want) {
+					t.Errorf("got %d %s %q, want %q", exit.Code, exit.Reason, exit.Message, want)
+				}
+				if log, err := os.ReadFile(filepath.Join(dir, "logs", "0.log")); len(log) > 0 {
+					t.Errorf("the guest ran: %s, %v", log, err)
+				}
+			})
+		}
+	}
+}
+
+// volumeWithSub makes volume/sub/deep/file, and outside with the same below it.
+func volumeWithSub(t *testing.T) string {
+	t.Helper()
+	host := t.TempDir()
+	for _, d := range []string{"volume/sub/deep", "outside/deep"} {
+		dir := filepath.Join(host, d)
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "file"), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return host
+}
+
+// swap replaces path by a relative link to target, as a guest can.
+func swap(t *testing.T, path, target string) {
+	t.Helper()
+	rel, err := filepath.Rel(filepath.Dir(path), target)
+	if err := errors.Join(err, os.Rename(path, path+".moved"), os.Symlink(rel, path)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRootIsALink: the root of the guest is opened as the mounts are.
+func TestRootIsALink(t *testing.T) {
+	host := volumeWithSub(t)
+	dir := newBundle(t, enginetest.C(t, "hello.c"), nil)
+	swap(t, filepath.Join(dir, bundle.RootfsDir), filepath.Join(host, "outside"))
+	exit := wait(t, start(t, dir), dir)
+	want := "mount /: open " + filepath.Join(dir, bundle.RootfsDir) + ": is a symbolic link"
+	if exit.Code != 128 || exit.Reason != bundle.StartError || !strings.Contains(exit.Message, want) {
+		t.Errorf("got %d %s %q, want %q", exit.Code, exit.Reason, exit.Message, want)
+	}
+}
+
+// TestBundleBehindALink is a daemon whose root directory is a link.
+func TestBundleBehindALink(t *testing.T) {
+	host := t.TempDir()
+	for _, d := range []string{"rw", "ro"} {
+		if err := os.Mkdir(filepath.Join(host, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(host, "ro", "file"), []byte("from the host"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := newBundle(t, enginetest.C(t, "files.c"), func(s *bundle.Spec) {
+		s.Mounts = []bundle.Mount{
+			{Host: filepath.Join(host, "rw"), Guest: "/rw"},
+			{Host: filepath.Join(host, "ro"), Guest: "/ro", ReadOnly: true},
+			{Host: filepath.Join(host, "ro", "file"), Guest: "/etc/app.conf", ReadOnly: true},
+		}
+		s.TerminationMessagePath = "/dev/termination-log"
+	})
+	link := filepath.Join(host, "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	exit := wait(t, start(t, link), dir)
+	if diff := sameExit(bundle.Exit{Reason: bundle.Completed}, exit); diff != "" {
+		t.Error(diff)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, bundle.TerminationLog)); string(got) != "the end" || err != nil {
+		t.Errorf("%q, %v", got, err)
 	}
 }

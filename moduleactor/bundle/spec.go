@@ -30,6 +30,7 @@ type Spec struct {
 	Args []string `json:"args"`
 	Env  []string `json:"env,omitempty"`
 	// Rootfs is the host directory that the guest sees as /; it belongs to this attempt alone. RootReadOnly makes it read-only.
+	// As with a Mount's Host, no part of the path may be a symbolic link.
 	Rootfs       string  `json:"rootfs"`
 	RootReadOnly bool    `json:"rootReadOnly,omitempty"`
 	Mounts       []Mount `json:"mounts,omitempty"`
@@ -51,7 +52,8 @@ type Spec struct {
 // SpecVersion is the version of Spec that this build reads and writes.
 const SpecVersion = 1
 
-// Mount is one directory or file of the host inside the guest.
+// Mount is one directory or file of the host inside the guest. The shim follows no symbolic link in any part of Host: in a
+// volume a guest may have put it there after the spec was written. Whoever writes the spec resolves those of the node.
 type Mount struct {
 	Host     string `json:"host"`
 	Guest    string `json:"guest"`

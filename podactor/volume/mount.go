@@ -86,7 +86,8 @@ func guestPath(path string) (string, error) {
 }
 
 // hostPath is where the volume is on the host, and whether the node makes its files. A hostPath without a type that does
-// not exist is made a directory, as container runtimes do.
+// not exist is made a directory, as container runtimes do. Symlinks of the node are resolved here, since the shim follows
+// none.
 func hostPath(root string, pod *corev1.Pod, name string) (path string, fixed bool, err error) {
 	for i := range pod.Spec.Volumes {
 		v := &pod.Spec.Volumes[i]
@@ -99,10 +100,14 @@ func hostPath(root string, pod *corev1.Pod, name string) (path string, fixed boo
 			if err := createDir(v.HostPath.Path); err != nil {
 				return "", false, fmt.Errorf("hostPath: %w", err)
 			}
-			return filepath.Clean(v.HostPath.Path), false, nil
+			host, err := filepath.EvalSymlinks(v.HostPath.Path)
+			if err != nil {
+				return "", false, fmt.Errorf("hostPath: %w", err)
+			}
+			return host, false, nil
 		case v.EmptyDir != nil || made(v):
-			podDir, err := bundle.PodDir(root, string(pod.UID))
-			return filepath.Join(podDir, dirName, name), made(v), err
+			dir, err := volumesDir(root, string(pod.UID))
+			return filepath.Join(dir, name), made(v), err
 		default:
 			return "", false, fmt.Errorf("volume %q: kind %s is not supported by this node; %s",
 				name, setField(v.VolumeSource), supportedCluster)
@@ -111,8 +116,20 @@ func hostPath(root string, pod *corev1.Pod, name string) (path string, fixed boo
 	return "", false, fmt.Errorf("name: the Pod has no volume %q", name)
 }
 
-// subPath finds or makes a directory or file below a volume. The result is free of symlinks, so that what it names is
-// what was checked.
+// volumesDir is where the Pod's own volumes are. The Pod's directory may be behind a symlink of the node, nothing in it.
+func volumesDir(root, podUID string) (string, error) {
+	podDir, err := bundle.PodDir(root, podUID)
+	if err != nil {
+		return "", err
+	}
+	if podDir, err = filepath.EvalSymlinks(podDir); err != nil {
+		return "", fmt.Errorf("find the Pod's volumes: %w", err)
+	}
+	return filepath.Join(podDir, dirName), nil
+}
+
+// subPath finds or makes a directory or file below a volume. Both the volume's path and the result are free of symlinks;
+// the shim refuses the result if a guest has put one there meanwhile.
 func subPath(volume, sub string) (string, error) {
 	if err := checkSubPath(sub); err != nil {
 		return "", err
@@ -129,15 +146,11 @@ func subPath(volume, sub string) (string, error) {
 	} else if err != nil {
 		return "", fmt.Errorf("subPath: %w", err)
 	}
-	base, err := filepath.EvalSymlinks(volume)
+	real, err := filepath.EvalSymlinks(filepath.Join(volume, sub))
 	if err != nil {
 		return "", fmt.Errorf("subPath: %w", err)
 	}
-	real, err := filepath.EvalSymlinks(filepath.Join(base, sub))
-	if err != nil {
-		return "", fmt.Errorf("subPath: %w", err)
-	}
-	if rel, err := filepath.Rel(base, real); err != nil || !filepath.IsLocal(rel) {
+	if rel, err := filepath.Rel(volume, real); err != nil || !filepath.IsLocal(rel) {
 		return "", fmt.Errorf("subPath: %q leads out of the volume", sub)
 	}
 	return real, nil
@@ -161,11 +174,11 @@ func pinned(root, podUID, id, volume, sub string) (string, error) {
 	if err := checkSubPath(sub); err != nil {
 		return "", err
 	}
-	podDir, err := bundle.PodDir(root, podUID)
+	dir, err := volumesDir(root, podUID)
 	if err != nil {
 		return "", err
 	}
-	r, err := os.OpenRoot(filepath.Join(podDir, dirName))
+	r, err := os.OpenRoot(dir)
 	if err != nil {
 		return "", fmt.Errorf("subPath: %w", err)
 	}
@@ -175,7 +188,7 @@ func pinned(root, podUID, id, volume, sub string) (string, error) {
 		return "", fmt.Errorf("subPath: %w", err)
 	}
 	if info.IsDir() {
-		return filepath.Join(podDir, dirName, real), nil
+		return filepath.Join(dir, real), nil
 	}
 	place := filepath.Join(pinnedDir, id)
 	if err := r.RemoveAll(place); err != nil {
@@ -188,7 +201,7 @@ func pinned(root, podUID, id, volume, sub string) (string, error) {
 	if err := r.Link(real, place); err != nil {
 		return "", fmt.Errorf("subPath: %w", err)
 	}
-	return filepath.Join(podDir, dirName, place), nil
+	return filepath.Join(dir, place), nil
 }
 
 // currentFile is a file of a volume that the node makes, by a path without links. Nothing is ever made there: what is not

@@ -309,3 +309,42 @@ func TestVolumesDirectoryIsALink(t *testing.T) {
 		t.Errorf("outside there is %v, %v", entries, err)
 	}
 }
+
+// The shim follows no symlink, so those of the node are resolved here; that of a guest is not, see the doc comment.
+func TestSymlinksOfTheNode(t *testing.T) {
+	dir := t.TempDir()
+	for _, d := range []string{"root", "run/app"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, target := range map[string]string{"rootlink": "root", "varrun": "run"} {
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root := filepath.Join(dir, "rootlink")
+	pod := podWith(emptyDir("data"), hostVolume(filepath.Join(dir, "varrun"), corev1.HostPathDirectory))
+	if err := Setup(root, pod); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Mounts(root, pod, &corev1.Container{VolumeMounts: []corev1.VolumeMount{
+		{Name: "v", MountPath: "/v"},
+		{Name: "v", MountPath: "/app", SubPath: "app"},
+		{Name: "data", MountPath: "/data"},
+		{Name: "data", MountPath: "/sub", SubPath: "sub"},
+	}}, noExpand)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(dir, "root", "pods", uid, ".volumes", "data")
+	want := []bundle.Mount{
+		{Host: filepath.Join(dir, "run"), Guest: "/v"},
+		{Host: filepath.Join(dir, "run", "app"), Guest: "/app"},
+		{Host: data, Guest: "/data"},
+		{Host: filepath.Join(data, "sub"), Guest: "/sub"},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("mounts (-want +got):\n%s", d)
+	}
+}

@@ -164,7 +164,7 @@ func TestCluster(t *testing.T) {
 			n := *c.node
 			n.t, sub.node = t, &n
 			s.test(&sub)
-			c.node.cmd, c.node.log = n.cmd, n.log
+			c.cmd, c.log = n.cmd, n.log
 		})
 	}
 }

@@ -161,6 +161,9 @@ func (o *options) spec(img image.Image, dir string, args []string) (bundle.Spec,
 			return bundle.Spec{}, err
 		}
 	}
+	if rootfs, err = filepath.EvalSymlinks(rootfs); err != nil {
+		return bundle.Spec{}, err
+	}
 	cache := filepath.Join(o.rootDir, "cache")
 	if err := os.MkdirAll(cache, 0o700); err != nil {
 		return bundle.Spec{}, fmt.Errorf("create the compile cache: %w", err)
@@ -221,7 +224,7 @@ func (o *options) parseMounts() ([]bundle.Mount, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := os.Stat(host); err != nil {
+		if host, err = filepath.EvalSymlinks(host); err != nil { // the shim follows no link
 			return nil, fmt.Errorf("--mount: %w", err)
 		}
 		mounts = append(mounts, bundle.Mount{Host: host, Guest: path.Clean(parts[1]), ReadOnly: readOnly})

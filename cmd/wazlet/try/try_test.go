@@ -1,6 +1,7 @@
 package try
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -8,10 +9,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/registry"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"github.com/wazlet/wazlet/moduleactor/bundle"
 	"github.com/wazlet/wazlet/moduleactor/image"
 )
 
@@ -65,5 +68,32 @@ func TestPrivateImage(t *testing.T) {
 	got, err := o.resolve(t.Context(), host+"/hello:v1")
 	if err != nil || got.ID != pushed.ID {
 		t.Errorf("got %q, %v; want %q", got.ID, err, pushed.ID)
+	}
+}
+
+// TestSymlinksAreResolved: the shim follows none, but here they are the user's own.
+func TestSymlinksAreResolved(t *testing.T) {
+	dir := t.TempDir()
+	for link, target := range map[string]string{"tmp": "real", "data": "real"} {
+		err := errors.Join(os.MkdirAll(filepath.Join(dir, target), 0o700), os.Symlink(target, filepath.Join(dir, link)))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := options{rootDir: filepath.Join(dir, "root"), mounts: []string{filepath.Join(dir, "data") + ":/data:ro"}}
+	spec, err := o.spec(image.Image{Name: "m"}, filepath.Join(dir, "tmp"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	real := filepath.Join(dir, "real")
+	if diff := cmp.Diff([]bundle.Mount{{Host: real, Guest: "/data", ReadOnly: true}}, spec.Mounts); diff != "" {
+		t.Error(diff)
+	}
+	if want := filepath.Join(real, bundle.RootfsDir); spec.Rootfs != want {
+		t.Errorf("rootfs %s, want %s", spec.Rootfs, want)
+	}
+	o.mounts = []string{filepath.Join(dir, "nothing") + ":/data"}
+	if _, err := o.spec(image.Image{Name: "m"}, t.TempDir(), nil); err == nil || !strings.HasPrefix(err.Error(), "--mount: ") {
+		t.Errorf("a mount of nothing: %v", err)
 	}
 }

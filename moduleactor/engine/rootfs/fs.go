@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Mount is a directory or file of the host inside the guest. Host may be a symbolic link; it is followed once, by Open.
+// Mount is a directory or file of the host inside the guest. Host is an absolute path. On Linux no part of it may be a
+// symbolic link: whoever trusts one resolves it before.
 type Mount struct {
 	Host, Guest string
 	ReadOnly    bool
@@ -32,13 +32,15 @@ type FS struct {
 type mount struct {
 	// name is the guest path without the leading slash; "" is the root.
 	name string
+	// host is what is mounted. It is only referred to, by Opened.
+	host *os.File
 	root *os.Root
 	// file is the only visible name of root, when a file is mounted.
 	file     string
 	readOnly bool
 }
 
-// Open opens root as / and the mounts in it, and creates their mount points. Root's ReadOnly binds the guest, not Open.
+// Open opens root as / and the mounts in it, each once, and creates their mount points. Root's ReadOnly binds the guest, not Open.
 func Open(root Mount, mounts []Mount) (*FS, error) {
 	f := &FS{}
 	for _, m := range append([]Mount{{Host: root.Host, Guest: "/", ReadOnly: root.ReadOnly}}, mounts...) {
@@ -58,27 +60,12 @@ func Open(root Mount, mounts []Mount) (*FS, error) {
 }
 
 func (f *FS) add(m Mount) error {
-	host, err := filepath.EvalSymlinks(m.Host)
+	n, err := openMount(m)
 	if err != nil {
 		return fmt.Errorf("mount %s: %w", m.Guest, err)
-	}
-	info, err := os.Stat(host)
-	if err != nil {
-		return fmt.Errorf("mount %s: %w", m.Guest, err)
-	}
-	n := &mount{name: strings.TrimPrefix(path.Clean("/"+m.Guest), "/"), readOnly: m.ReadOnly}
-	switch {
-	case info.IsDir():
-	case info.Mode().IsRegular() && n.name != "":
-		host, n.file = filepath.Split(host)
-	default:
-		return fmt.Errorf("mount %s: %s is neither a directory nor a regular file (got %s)", m.Guest, m.Host, info.Mode().Type())
 	}
 	if slices.ContainsFunc(f.mounts, func(o *mount) bool { return o.name == n.name }) {
-		return fmt.Errorf("mount %s: something is mounted there already", m.Guest)
-	}
-	if n.root, err = os.OpenRoot(host); err != nil {
-		return fmt.Errorf("mount %s: %w", m.Guest, err)
+		return errors.Join(fmt.Errorf("mount %s: something is mounted there already", m.Guest), n.close())
 	}
 	f.mounts = append(f.mounts, n)
 	return nil
@@ -129,7 +116,7 @@ func makePoint(root *os.Root, name string, file bool) error {
 func (f *FS) Close() error {
 	var errs []error
 	for _, m := range f.mounts {
-		errs = append(errs, m.root.Close())
+		errs = append(errs, m.close())
 	}
 	return errors.Join(errs...)
 }

@@ -295,9 +295,9 @@ func TestOpenErrors(t *testing.T) {
 		mounts []rootfs.Mount
 		want   string
 	}{
-		"no root":              {filepath.Join(dir, "nothing"), nil, "mount /: lstat DIR/nothing: no such file or directory"},
+		"no root":              {filepath.Join(dir, "nothing"), nil, "mount /: open DIR/nothing: no such file or directory"},
 		"root is a file":       {filepath.Join(dir, "file"), nil, "mount /: DIR/file is neither a directory nor a regular file (got ----------)"},
-		"no host directory":    {dir, []rootfs.Mount{{Host: dir + "/nothing", Guest: "/x"}}, "mount /x: lstat DIR/nothing: no such file or directory"},
+		"no host directory":    {dir, []rootfs.Mount{{Host: dir + "/nothing", Guest: "/x"}}, "mount /x: open DIR/nothing: no such file or directory"},
 		"a FIFO":               {dir, []rootfs.Mount{{Host: dir + "/fifo", Guest: "/x"}}, "mount /x: DIR/fifo is neither a directory nor a regular file (got p---------)"},
 		"twice":                {dir, []rootfs.Mount{{Host: dir, Guest: "/x"}, {Host: dir, Guest: "/x/"}}, "mount /x/: something is mounted there already"},
 		"file on a directory":  {dir, []rootfs.Mount{{Host: dir + "/file", Guest: "/dir"}}, "mount point /dir: the path exists and is a directory"},
