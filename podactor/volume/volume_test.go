@@ -325,7 +325,7 @@ func TestSymlinksOfTheNode(t *testing.T) {
 	}
 	root := filepath.Join(dir, "rootlink")
 	pod := podWith(emptyDir("data"), hostVolume(filepath.Join(dir, "varrun"), corev1.HostPathDirectory))
-	if err := Setup(root, pod); err != nil {
+	if _, err := Setup(t.Context(), World{Root: root}, pod); err != nil {
 		t.Fatal(err)
 	}
 	got, err := Mounts(root, pod, &corev1.Container{VolumeMounts: []corev1.VolumeMount{
