@@ -351,8 +351,11 @@ func (n *node) remove(pod string) {
 				return fmt.Errorf("its shim %d still runs", pid)
 			}
 		}
-		if _, err := os.Stat(filepath.Join(n.root, "pods", uid)); !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("its directory is still there (%w)", err)
+		switch _, err := os.Stat(filepath.Join(n.root, "pods", uid)); {
+		case err == nil:
+			return errors.New("its directory is still there")
+		case !errors.Is(err, os.ErrNotExist):
+			return err
 		}
 		return nil
 	})
