@@ -90,7 +90,7 @@ test-unit: ## unit tests with the race detector
 	$(GO) test -race ./...
 
 test-sim: ## the seeded simulations, SEEDS of them (default 200)
-	$(GO) test ./podactor ./nodeactor -run Simulation -count=1 -timeout 80m -args -sim.seeds $(SEEDS)
+	$(GO) test ./podactor ./nodeactor -run Simulation -count=1 -timeout 12h -args -sim.seeds $(SEEDS)
 
 test-e2e: build examples $(BIN)/devcluster $(BIN)/kubectl ## the real binaries, end to end, on a real control plane too (root)
 	$(GO) test -race -count=1 -timeout 20m -tags e2e ./cmd/wazlet/e2e
