@@ -72,7 +72,10 @@ func wire(e actors.Event) (name string, shape any) {
 	return "unknown", e
 }
 
+// delayUnit keeps delays readable: what is left of one is measured to the nanosecond, and says no more for it.
+const delayUnit = 100 * time.Millisecond
+
 func wireDecision(d actors.Decision) decision {
 	directive := strings.ToLower(d.Directive.String())
-	return decision{d.Time, d.Child, d.Pod, d.Container, d.Reason, d.Code, directive, d.Delay.String(), d.Restarts}
+	return decision{d.Time, d.Child, d.Pod, d.Container, d.Reason, d.Code, directive, d.Delay.Round(delayUnit).String(), d.Restarts}
 }
