@@ -17,7 +17,7 @@ import (
 func TestInfoJSON(t *testing.T) {
 	play(t, true, func(w *world) any {
 		handles := map[string]*actors.Handle{}
-		block := make(chan struct{})
+		hold, block := make(chan struct{}), make(chan struct{})
 		spawnKind := func(kind actors.Kind, id, name string, receive func(actor.Context)) *actor.Props {
 			p, h := w.sys.Props(kind, name, actors.PodRef{UID: "u1"}, func(*actors.Handle) actor.Actor {
 				return &actorFunc{receive: receive, fail: restart}
@@ -27,6 +27,8 @@ func TestInfoJSON(t *testing.T) {
 		}
 		child := spawnKind(actors.KindPod, "node/u1", "default/web", func(ctx actor.Context) {
 			switch ctx.Message() {
+			case "hold":
+				<-hold
 			case "boom":
 				panic("boom")
 			case "block":
@@ -44,9 +46,12 @@ func TestInfoJSON(t *testing.T) {
 			w.t.Fatal(err)
 		}
 		synctest.Wait()
+		w.engine.Root.Send(w.pid("node/u1"), "hold")
+		synctest.Wait()
 		for _, m := range []any{"boom", "block", "waits"} {
 			w.engine.Root.Send(w.pid("node/u1"), m)
 		}
+		close(hold)
 		synctest.Wait()
 		at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 		handles["node"].Publish("Ready", at)
@@ -89,7 +94,7 @@ func TestInfoJSON(t *testing.T) {
    "message": "string",
    "since": "2000-01-01T00:00:00Z"
   },
-  "handled": 3,
+  "handled": 4,
   "restarts": 1,
   "nextRestart": "2026-01-02T03:05:05Z",
   "lastFailure": {
