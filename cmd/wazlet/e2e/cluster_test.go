@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -29,8 +30,12 @@ type controlPlane struct {
 	dir, netns string
 }
 
-// newControlPlane starts everything. It needs root, for the network namespace.
-func newControlPlane(t *testing.T) *controlPlane {
+// planes counts the control planes, whose network namespaces need names of their own.
+var planes atomic.Int32
+
+// newControlPlane starts everything: devcluster with more flags, the node with more configuration. It needs root, for the
+// network namespace.
+func newControlPlane(t *testing.T, config string, flags ...string) *controlPlane {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		if os.Getenv("CI") != "" {
@@ -39,12 +44,12 @@ func newControlPlane(t *testing.T) *controlPlane {
 		t.Skip("the cluster's tests need root, for network namespaces")
 	}
 	c := &controlPlane{
-		dir: filepath.Join(t.TempDir(), "plane"), netns: fmt.Sprintf("wazlet-e2e-%d", os.Getpid()),
+		dir: filepath.Join(t.TempDir(), "plane"), netns: fmt.Sprintf("wazlet-e2e-%d-%d", os.Getpid(), planes.Add(1)),
 		node: newNode(t),
 	}
 	t.Cleanup(func() { c.devcluster("down", "--dir", c.dir, "--purge") })
-	c.devcluster("up", "--dir", c.dir, "--netns", c.netns)
-	c.configure(strings.Join([]string{
+	c.devcluster(append([]string{"up", "--dir", c.dir, "--netns", c.netns}, flags...)...)
+	c.configure(config + strings.Join([]string{
 		"nodeIP: 10.99.0.2",
 		"kubeconfig: " + filepath.Join(c.root, "kubeconfig"),
 		"bootstrapKubeconfig: " + filepath.Join(c.dir, "bootstrap.kubeconfig"), "",
@@ -144,22 +149,16 @@ func deployment(app string, replicas int32, args ...string) appsv1.Deployment {
 	}
 }
 
-// A real control plane cannot tell our node from any other, except that its Pods are wasm.
-func TestCluster(t *testing.T) {
-	c := newControlPlane(t)
-	for _, s := range []struct {
-		name string
-		test func(*controlPlane)
-	}{
-		{"the node is registered", (*controlPlane).testNode},
-		{"a Deployment becomes available, is updated and scaled", (*controlPlane).testDeployment},
-		{"Jobs end with exact exit codes", (*controlPlane).testJobs},
-		{"Krustlet's demonstration", (*controlPlane).testKrustletDemo},
-		{"a static Pod has a mirror", (*controlPlane).testMirror},
-		{"the daemon is killed and comes back", (*controlPlane).testDaemonRestart},
-		{"the control plane goes away and comes back", (*controlPlane).testPlaneRestart},
-	} {
-		t.Run(s.name, func(t *testing.T) {
+// scene is a subtest on a control plane that others use before and after it.
+type scene struct {
+	name string
+	test func(*controlPlane)
+}
+
+// run plays the scenes in their order.
+func (c *controlPlane) run(scenes []scene) {
+	for _, s := range scenes {
+		c.t.Run(s.name, func(t *testing.T) {
 			sub := *c
 			n := *c.node
 			n.t, sub.node = t, &n
@@ -167,6 +166,20 @@ func TestCluster(t *testing.T) {
 			c.cmd, c.log = n.cmd, n.log
 		})
 	}
+}
+
+// A real control plane cannot tell our node from any other, except that its Pods are wasm.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	newControlPlane(t, "").run([]scene{
+		{"the node is registered", (*controlPlane).testNode},
+		{"a Deployment becomes available, is updated and scaled", (*controlPlane).testDeployment},
+		{"Jobs end with exact exit codes", (*controlPlane).testJobs},
+		{"Krustlet's demonstration", (*controlPlane).testKrustletDemo},
+		{"a static Pod has a mirror", (*controlPlane).testMirror},
+		{"the daemon is killed and comes back", (*controlPlane).testDaemonRestart},
+		{"the control plane goes away and comes back", (*controlPlane).testPlaneRestart},
+	})
 }
 
 func (c *controlPlane) testNode() {
