@@ -375,7 +375,7 @@ func (c *controlPlane) testKrustletDemo() {
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: metav1.ObjectMeta{Name: "hello-world-cm"},
 		Data: map[string]string{"myval": "cool stuff", "bacon_ipsum.txt": "Bacon ipsum dolor amet\n"},
 	})
-	p := pod("hello-world-wasi", corev1.RestartPolicyAlways, "env", "/mnt/storage/bacon_ipsum.txt")
+	p := pod("hello-world-wasi", corev1.RestartPolicyAlways, "arg1", "arg2")
 	p.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
 	p.Labels = map[string]string{"app": "krustlet"}
 	p.Spec.Tolerations = []corev1.Toleration{
@@ -400,8 +400,8 @@ func (c *controlPlane) testKrustletDemo() {
 	c.await("the log", func() error {
 		out, err := c.kubectl("logs", "hello-world-wasi")
 		for _, want := range []string{
-			"FOO=bar", "POD_NAME=hello-world-wasi", "CONFIG_MAP_VAL=cool stuff", "KUBERNETES_SERVICE_HOST=10.96.0.1",
-			"Bacon ipsum dolor amet", "token: ",
+			"hello from stdout!\n", "hello from stderr!\n", "FOO=bar", "POD_NAME=hello-world-wasi", "CONFIG_MAP_VAL=cool stuff", "KUBERNETES_SERVICE_HOST=10.96.0.1",
+			`Args are: ["arg1" "arg2"]`, "Bacon ipsum dolor amet", "token: ",
 		} {
 			if err == nil && !strings.Contains(out, want) {
 				err = errors.New("no " + want)

@@ -52,12 +52,17 @@ func main() {
 		for {
 			fmt.Println(line)
 		}
-	case "env": // prints its environment, then a file, again and again
-		fmt.Println(strings.Join(os.Environ(), "\n"))
+	case "arg1": // Krustlet's demonstration, whose manifest has the args arg1 and arg2
+		fmt.Println("hello from stdout!")
+		fmt.Fprintln(os.Stderr, "hello from stderr!")
+		for _, name := range []string{"FOO", "POD_NAME", "CONFIG_MAP_VAL", "KUBERNETES_SERVICE_HOST"} {
+			fmt.Println(name + "=" + os.Getenv(name))
+		}
+		fmt.Printf("Args are: %q\n", os.Args[1:])
 		token, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/token")
 		fmt.Println("token:", len(token), err)
 		for {
-			b, err := os.ReadFile(arg(2))
+			b, err := os.ReadFile("/mnt/storage/bacon_ipsum.txt")
 			fmt.Println(string(b), err)
 			time.Sleep(time.Second)
 		}
