@@ -1,7 +1,6 @@
 package bundle
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"strconv"
@@ -23,21 +22,5 @@ func StartTicks(pid int) (uint64, error) {
 	return ticks, nil
 }
 
-// parseStartTicks reads a stat file: "PID (COMM) STATE PPID ...". COMM is whatever the process calls itself, spaces and
-// parentheses included, but nothing after it has a parenthesis.
-func parseStartTicks(stat []byte) (uint64, error) {
-	const field, afterComm = 22, 3 // counted from 1
-	end := bytes.LastIndexByte(stat, ')')
-	if end < 0 {
-		return 0, fmt.Errorf("want a name in parentheses (got %.80q)", stat)
-	}
-	fields := bytes.Fields(stat[end+1:])
-	if len(fields) <= field-afterComm {
-		return 0, fmt.Errorf("want %d fields or more (got %d)", field, len(fields)+afterComm-1)
-	}
-	ticks, err := strconv.ParseUint(string(fields[field-afterComm]), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("field %d: want clock ticks (got %.80q)", field, fields[field-afterComm])
-	}
-	return ticks, nil
-}
+// parseStartTicks reads field 22 of a stat file.
+func parseStartTicks(stat []byte) (uint64, error) { return statField(stat, 22) }

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/procfs"
@@ -37,6 +38,8 @@ type Hierarchy struct {
 	mounts  []mount
 	unified bool
 	parent  string
+	// buffers are *[statBytes]byte, for Sample.
+	buffers sync.Pool
 }
 
 type mount struct {
