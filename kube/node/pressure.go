@@ -159,23 +159,30 @@ func (m *Monitor) lowDisk() (bool, error) {
 	return low, errors.Join(errs...)
 }
 
-// lowPID compares the tasks of the machine with how many it can have. Threads take process ids, too.
+// lowPID compares the tasks of the machine with how many it can have.
 func (m *Monitor) lowPID() (bool, error) {
-	h := m.config.Host
-	most, err := strconv.ParseUint(h.first("proc/sys/kernel/pid_max"), 10, 63)
+	tasks, most, err := m.config.Host.tasks()
 	if err != nil {
-		return false, fmt.Errorf("proc/sys/kernel/pid_max: %w", err)
+		return false, err
+	}
+	return m.thresholds[SignalPID].below(most-min(most, tasks), most), nil
+}
+
+// tasks counts the tasks of the machine, and how many it can have. Threads take process ids, too.
+func (h Host) tasks() (tasks, most uint64, err error) {
+	most, err = strconv.ParseUint(h.first("proc/sys/kernel/pid_max"), 10, 63)
+	if err != nil {
+		return 0, 0, fmt.Errorf("proc/sys/kernel/pid_max: %w", err)
 	}
 	if threads, err := strconv.ParseUint(h.first("proc/sys/kernel/threads-max"), 10, 63); err == nil {
 		most = min(most, threads)
 	}
-	var tasks uint64
 	if fields := strings.Fields(h.first("proc/loadavg")); len(fields) > 3 {
 		_, total, _ := strings.Cut(fields[3], "/")
 		tasks, err = strconv.ParseUint(total, 10, 63)
 		if err != nil {
-			return false, fmt.Errorf("proc/loadavg: %w", err)
+			return 0, 0, fmt.Errorf("proc/loadavg: %w", err)
 		}
 	}
-	return m.thresholds[SignalPID].below(most-min(most, tasks), most), nil
+	return tasks, most, nil
 }

@@ -57,6 +57,12 @@ func (r *Runtime) sample(p *Process) (Sample, error) {
 	return sampleProcess(p.pid)
 }
 
+// ProcessUsage measures a process by procfs; not ok: there is none. When and by whom it was started it does not say.
+func ProcessUsage(pid int) (s Sample, ok bool) {
+	s, err := sampleProcess(pid)
+	return s, err == nil
+}
+
 // dead tells whether the process has ended, reaped or not.
 func (p *Process) dead() bool {
 	dead := true

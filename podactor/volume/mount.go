@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/wazlet/wazlet/moduleactor/bundle"
 )
@@ -114,6 +115,21 @@ func hostPath(root string, pod *corev1.Pod, name string) (path string, fixed boo
 		}
 	}
 	return "", false, fmt.Errorf("name: the Pod has no volume %q", name)
+}
+
+// Dirs returns the directories of a Pod's own volumes, by name: all kinds but hostPath. Whether they exist is not looked at.
+func Dirs(root string, pod *corev1.Pod) map[string]string {
+	dir, err := volumesDir(root, string(pod.UID))
+	if err != nil {
+		return nil // then it has none
+	}
+	out := map[string]string{}
+	for i := range pod.Spec.Volumes {
+		if v := &pod.Spec.Volumes[i]; v.HostPath == nil && len(validation.IsDNS1123Label(v.Name)) == 0 {
+			out[v.Name] = filepath.Join(dir, v.Name)
+		}
+	}
+	return out
 }
 
 // volumesDir is where the Pod's own volumes are. The Pod's directory may be behind a symlink of the node, nothing in it.

@@ -23,6 +23,7 @@ import (
 	"github.com/wazlet/wazlet/actors/debug"
 	"github.com/wazlet/wazlet/actors/metrics"
 	"github.com/wazlet/wazlet/cmd/wazlet/config"
+	"github.com/wazlet/wazlet/kube/stats"
 	"github.com/wazlet/wazlet/moduleactor"
 	"github.com/wazlet/wazlet/moduleactor/bundle"
 	"github.com/wazlet/wazlet/moduleactor/image"
@@ -63,6 +64,7 @@ type daemon struct {
 	runtime  *bundle.Runtime
 	recorder *debug.Recorder
 	metrics  *metrics.Metrics
+	stats    *stats.Provider
 	system   *actors.System
 	node     *actor.PID
 	cluster  *cluster // nil on a standalone node
@@ -185,6 +187,9 @@ func (d *daemon) assemble() (err error) {
 	})
 	if err != nil {
 		return fmt.Errorf("make metrics: %w", err)
+	}
+	if d.stats, err = d.measure(); err != nil {
+		return err
 	}
 	d.system = actors.New(actors.Options{
 		Logger:   d.log.Logger,

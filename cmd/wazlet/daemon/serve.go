@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -56,7 +55,7 @@ func (d *daemon) handler(address net.Addr) (http.Handler, error) {
 	mux.Handle("/debug", page)
 	mux.Handle("/{$}", http.RedirectHandler("/debug/", http.StatusFound))
 	mux.Handle("/", server.New(server.Handlers{
-		Pods: d.pods, Logs: d.logs, Healthy: d.healthy, Ready: d.ready, Metrics: d.metrics,
+		Pods: d.pods, Logs: d.logs, Healthy: d.healthy, Ready: d.ready, Metrics: d.metrics, Stats: d.stats.Summary,
 		ConfigZ: func() any { return d.current.Load() },
 	}, func(next http.Handler) http.Handler { return debug.GuardHost(hosts, next) }))
 	d.log.Info("debug endpoint", zap.String("url", "http://"+address.String()+"/debug/"))
@@ -86,8 +85,7 @@ func (d *daemon) serve(ctx context.Context, services *sync.WaitGroup, e *endpoin
 // logs writes the log of an attempt. Following ends when the attempt does.
 func (d *daemon) logs(ctx context.Context, r server.LogRequest, w io.Writer) error {
 	pod := r.Pod
-	file := filepath.Join(d.Config.PodLogsDir, pod.Namespace+"_"+pod.Name+"_"+string(pod.UID), r.Container,
-		strconv.Itoa(r.Attempt)+".log")
+	file := logFile(d.Config.PodLogsDir, pod, r.Container, r.Attempt)
 	o := logs.Options{
 		Follow: r.Options.Follow, Tail: r.Options.TailLines, Timestamps: r.Options.Timestamps, LimitBytes: r.Options.LimitBytes,
 	}
