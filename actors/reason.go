@@ -36,8 +36,9 @@ const (
 	ReasonDeadlineExceeded Reason = "DeadlineExceeded"
 	// ReasonAgentError is a Pod that was given up because its actor crashed more often than supervision.pod allows.
 	ReasonAgentError Reason = "AgentError"
-	// ReasonNodeShutdown is a Pod that came while the node was being drained.
+	// ReasonNodeShutdown is a Pod that came while the node was being drained, ReasonTerminated one that the drain ended.
 	ReasonNodeShutdown             Reason = "NodeShutdown"
+	ReasonTerminated               Reason = "Terminated"
 	ReasonOutOfPods                Reason = "OutOfpods"
 	ReasonUnexpectedAdmissionError Reason = "UnexpectedAdmissionError"
 )

@@ -33,12 +33,13 @@ type ruling struct {
 }
 
 const (
-	scheduling  = "for the scheduler and the API server; nothing is left for a node to do"
-	notAdmitted = "decided by the scheduler; this node does not check it again"
-	noNetwork   = "guests have no network yet"
-	noUser      = "a guest has no user, and makes no system calls"
-	inCluster   = "in a cluster; a static Pod may not refer to objects of the API: its manifest is refused"
-	noVolume    = "the Pod waits with FailedMount, which names the kind"
+	scheduling = "for the scheduler and the API server; nothing is left for a node to do"
+	admitted   = "checked again when the Pod arrives: ADR 13"
+	noProfile  = "AppArmor, unless it is Unconfined"
+	noNetwork  = "guests have no network yet"
+	noUser     = "a guest has no user, and makes no system calls"
+	inCluster  = "in a cluster; a static Pod may not refer to objects of the API: its manifest is refused"
+	noVolume   = "the Pod waits with FailedMount, which names the kind"
 )
 
 // section is one part of the Pod: the fields of one Go type.
@@ -67,9 +68,12 @@ func sections() []section {
 			"mountPropagation":  {ignored, "a guest has no mount namespace"},
 		}},
 		{path: "spec.containers[].securityContext", of: corev1.SecurityContext{}, rulings: map[string]ruling{
-			"readOnlyRootFilesystem": {honoured, ""},
+			"readOnlyRootFilesystem": {honoured, ""}, "appArmorProfile": {refused, noProfile},
 		}, rest: ruling{ignored, noUser}},
-		{path: "spec.securityContext", of: corev1.PodSecurityContext{}, rest: ruling{ignored, noUser}},
+		{path: "spec.securityContext", of: corev1.PodSecurityContext{}, rulings: map[string]ruling{
+			"sysctls": {refused, "SysctlForbidden"}, "appArmorProfile": {refused, noProfile},
+			"supplementalGroupsPolicy": {partly, "Strict is refused: SupplementalGroupsPolicyNotSupported"},
+		}, rest: ruling{ignored, noUser}},
 		{path: "spec.volumes[]", of: corev1.Volume{}, rulings: map[string]ruling{
 			"name":        {honoured, ""},
 			"emptyDir":    {partly, "a directory; medium Memory and sizeLimit are not enforced"},
@@ -96,7 +100,7 @@ func podRulings() map[string]ruling {
 		"automountServiceAccountToken": {honoured, inCluster}, "enableServiceLinks": {honoured, inCluster},
 		"readinessGates": {honoured, inCluster},
 		"resourceClaims": {ignored, "dynamic resource allocation is not there"},
-		"resources":      {ignored, "limits of containers are honoured"},
+		"resources":      {refused, "PodLevelResourcesNotSupported; those of containers are honoured"},
 	}
 	group := func(v ruling, names ...string) {
 		for _, n := range names {
@@ -105,8 +109,8 @@ func podRulings() map[string]ruling {
 	}
 	group(ruling{ignored, noNetwork}, "dnsPolicy", "dnsConfig", "hostAliases", "subdomain", "setHostnameAsFQDN", "hostnameOverride")
 	group(ruling{ignored, noUser}, "hostPID", "hostIPC", "hostUsers", "shareProcessNamespace", "securityContext")
-	group(ruling{ignored, notAdmitted}, "nodeSelector", "affinity", "tolerations", "os")
-	group(ruling{ignored, scheduling}, "schedulerName", "priorityClassName", "priority", "preemptionPolicy", "overhead", "topologySpreadConstraints",
+	group(ruling{honoured, admitted}, "nodeSelector", "affinity", "tolerations", "os", "overhead")
+	group(ruling{ignored, scheduling}, "schedulerName", "priorityClassName", "priority", "preemptionPolicy", "topologySpreadConstraints",
 		"schedulingGates", "schedulingGroup")
 	return r
 }
@@ -114,7 +118,7 @@ func podRulings() map[string]ruling {
 func containerRulings() map[string]ruling {
 	r := map[string]ruling{
 		"ports": {ignored, noNetwork}, "envFrom": {honoured, inCluster}, "env": {partly, "see below"},
-		"resources":     {partly, "limits of cpu and memory; requests decide the QoS class only"},
+		"resources":     {partly, "limits of cpu and memory; requests count for admission and the QoS class"},
 		"resizePolicy":  {ignored, "resizing in place is not there"},
 		"volumeDevices": {refused, "CreateContainerConfigError: WASI has no block devices"},
 		"lifecycle":     {ignored, "hooks are not there yet"},

@@ -21,7 +21,7 @@ func newProps(
 	return sys.Props(actors.KindNode, cfg.NodeName, actors.PodRef{}, func(h *actors.Handle) actor.Actor {
 		return &root{
 			sys: sys, cfg: cfg, deps: deps, handle: h,
-			machine: newMachine(cfg.MaxPods, cfg.Supervision),
+			machine: newMachine(cfg.MaxPods, cfg.Admit, cfg.Supervision),
 			pods:    map[string]child{}, failures: map[string]failed{}, wakes: map[string]func(){},
 			workers: map[uint64]*actors.Worker{}, closed: map[chan<- struct{}]struct{}{}, limits: limits,
 		}

@@ -18,6 +18,10 @@ type Config struct {
 	NodeName            string
 	// MaxPods is how many Pods may be active at once; further ones are refused. Zero means no limit.
 	MaxPods int
+	// Admit says why a Pod that the node has never seen is refused, given the Pods that hold resources; nil takes it. It is
+	// called on the actor's goroutine, in the order of creation: it must not block, nor change what it is given. Nil: all
+	// are taken.
+	Admit func(pod *corev1.Pod, others []*corev1.Pod) *podactor.Rejection
 	// Supervision holds until the first Tune.
 	Supervision actors.Supervision
 	// OnStatus is told of every new status of a Pod, OnEnded of a Pod that left nothing behind and is forgotten. Both

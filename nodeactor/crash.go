@@ -140,7 +140,7 @@ func (t *turn) brief(p *pod) {
 	}
 	t.do(tell{p.uid, podactor.Apply{Pod: p.wanted.DeepCopy()}})
 	if p.ending {
-		t.do(tell{p.uid, podactor.Terminate{Grace: p.grace}})
+		t.do(tell{p.uid, p.terminate()})
 	}
 }
 

@@ -1,7 +1,6 @@
 package nodeactor
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -17,17 +16,17 @@ const defaultGrace = 30 * time.Second
 func (t *turn) onApply(ev Apply) {
 	uid := string(ev.Pod.UID)
 	switch p := t.find(uid); {
-	case t.state == stateDraining || t.state == stateStopped:
-		t.do(observe{actors.Notice{
-			Time: t.now, Pod: refOf(ev.Pod), Warning: true, Reason: actors.ReasonNodeShutdown,
-			Message: "Pod was not taken: the node is being drained",
-		}})
 	case p == nil && over(ev.Pod) && !slices.Contains(t.orphans, uid):
 		// It ended before this node's state begins. Whoever deletes it waits for the node to say that nothing is left.
 		if ev.Pod.DeletionTimestamp != nil {
 			t.do(forgotten{ev.Pod})
 		}
 		return
+	case t.state == stateDraining || t.state == stateStopped:
+		if p == nil {
+			t.refuse(ev.Pod)
+			return
+		}
 	case p == nil:
 		p = t.add(uid, ev.Pod)
 		p.here = t.claimOrphan(uid)
@@ -48,8 +47,11 @@ func over(p *corev1.Pod) bool {
 // update takes over a newer version of a known Pod.
 func (t *turn) update(p *pod, wanted *corev1.Pod) {
 	switch {
+	case p.stage == stageWaiting && over(wanted): // somebody has given it up before its turn came
+		p.wanted = wanted
+		t.forget(p)
 	case p.ending || p.stage == stageLeaving || p.stage == stageClearing:
-		if wanted.DeletionTimestamp == nil {
+		if wanted.DeletionTimestamp == nil && !over(wanted) {
 			p.next = wanted // it was removed and is wanted again: once more, from the beginning
 		}
 	case p.stage == stageLive:
@@ -70,9 +72,8 @@ func (t *turn) admit(p *pod) {
 	}
 	t.move(p, stageLive)
 	p.start = podactor.Start{Pod: p.wanted.DeepCopy()}
-	if used := t.active(p); t.maxPods > 0 && used >= t.maxPods && !p.here {
-		p.start.Reject = &podactor.Rejection{Reason: actors.ReasonOutOfPods, Message: fmt.Sprintf(
-			"Node didn't have enough resource: pods, requested: 1, used: %d, capacity: %d", used, t.maxPods)}
+	if !p.here && p.wanted.DeletionTimestamp == nil {
+		p.start.Reject = t.rejection(p)
 	}
 	t.spawn(p)
 }
@@ -89,21 +90,6 @@ func (t *turn) nameTaken(p *pod) bool {
 }
 
 func sameName(a, b *corev1.Pod) bool { return a.Namespace == b.Namespace && a.Name == b.Name }
-
-// active counts the Pods other than p that may have a container running, now or later.
-func (t *turn) active(p *pod) int {
-	n := 0
-	for o := range t.known() {
-		switch {
-		case o.uid == p.uid, o.start.Reject != nil:
-		case o.stage == stageWaiting, o.stage == stageLeaving, o.stage == stageFailed, o.stage == stageClearing:
-		case o.status.Phase == corev1.PodSucceeded, o.status.Phase == corev1.PodFailed:
-		default:
-			n++
-		}
-	}
-	return n
-}
 
 // admitWaiting starts what waited for a name that is free now.
 func (t *turn) admitWaiting() {
@@ -124,6 +110,11 @@ func (t *turn) onRemove(ev Remove) {
 		return
 	}
 	p.next = nil
+	t.leave(p, ev.Grace, podactor.Rejection{})
+}
+
+// leave ends a Pod and forgets it; why is for its status, if it is not an ordinary deletion.
+func (t *turn) leave(p *pod, grace *time.Duration, why podactor.Rejection) {
 	switch p.stage {
 	case stageWaiting:
 		t.forget(p)
@@ -131,33 +122,41 @@ func (t *turn) onRemove(ev Remove) {
 		t.move(p, stageClearing)
 		t.clear(p)
 	case stageLive, stageBackOff, stageFailing:
-		t.terminate(p, ev.Grace)
+		t.terminate(p, grace, why)
 	case stageLeaving, stageClearing:
 	}
 }
 
 // terminate asks the Pod to end. Asked again it can only become sooner.
-func (t *turn) terminate(p *pod, grace *time.Duration) {
+func (t *turn) terminate(p *pod, grace *time.Duration, why podactor.Rejection) {
 	g := podGrace(p.wanted)
 	if grace != nil {
 		g = *grace
 	}
 	first := !p.ending
 	if p.ending {
-		g = min(g, p.grace)
+		g, why = min(g, p.grace), p.why
 	}
-	p.ending, p.grace = true, g
+	p.ending, p.grace, p.why = true, g, why
 	switch {
 	case p.stage == stageLive:
-		t.do(tell{p.uid, podactor.Terminate{Grace: g}})
+		t.do(tell{p.uid, p.terminate()})
 	case p.stage == stageBackOff && first: // see onFailed
 		t.revive(p)
 	}
 }
 
+// terminate is what the Pod's actor is told, or was.
+func (p *pod) terminate() podactor.Terminate {
+	return podactor.Terminate{Grace: p.grace, Reason: p.why.Reason, Message: p.why.Message}
+}
+
 // onResync makes the node's Pods those of the list.
 func (t *turn) onResync(ev Resync) {
 	if t.state == stateDraining || t.state == stateStopped {
+		for _, p := range ev.Pods {
+			t.onApply(Apply{Pod: p})
+		}
 		return
 	}
 	if t.state == stateSyncing {
@@ -201,39 +200,6 @@ func (t *turn) claimOrphan(uid string) bool {
 	n := len(t.orphans)
 	t.orphans = slices.DeleteFunc(slices.Clone(t.orphans), func(o string) bool { return o == uid })
 	return len(t.orphans) < n
-}
-
-// onDrain ends all Pods and refuses new ones.
-func (t *turn) onDrain(ev Drain) {
-	if !slices.Contains(t.drains, ev.Done) {
-		t.drains = append(slices.Clip(t.drains), ev.Done)
-	}
-	if t.state == stateStopped {
-		t.announceDrained()
-		return
-	}
-	if t.state != stateDraining {
-		t.become(stateDraining, "drain")
-		t.each(func(p *pod) { t.onRemove(Remove{UID: p.uid}) })
-		for _, uid := range t.orphans {
-			t.clearOrphan(uid)
-		}
-	}
-	t.concludeDrain()
-}
-
-// concludeDrain ends a drain when no Pod is left.
-func (t *turn) concludeDrain() {
-	if t.state == stateDraining && len(t.all()) == 0 {
-		t.become(stateStopped, "no pod is left")
-		t.announceDrained()
-	}
-}
-
-func (t *turn) announceDrained() {
-	for _, done := range t.drains {
-		t.do(drained{done})
-	}
 }
 
 func podGrace(p *corev1.Pod) time.Duration {

@@ -23,6 +23,7 @@ type machine struct {
 type node struct {
 	state   state
 	maxPods int
+	admits  func(pod *corev1.Pod, others []*corev1.Pod) *podactor.Rejection // nil: everything
 	sup     actors.Supervision
 	tuned   bool // sup is not what the daemon began with, so new pod actors must be told
 	early   []event
@@ -44,8 +45,9 @@ type pod struct {
 
 	here bool // an earlier daemon ran it, so there is room for it
 
-	ending bool // Terminate was sent, with grace
+	ending bool // Terminate was sent, with grace and why
 	grace  time.Duration
+	why    podactor.Rejection
 
 	gen     uint64 // of what is waited for: a timer, or the disk
 	dueAt   time.Time
@@ -55,8 +57,10 @@ type pod struct {
 	text    string // of the last crash
 }
 
-func newMachine(maxPods int, sup actors.Supervision) machine {
-	return machine{node: node{state: stateStarting, maxPods: maxPods, sup: sup}, pods: map[string]*pod{}}
+func newMachine(
+	maxPods int, admits func(*corev1.Pod, []*corev1.Pod) *podactor.Rejection, sup actors.Supervision,
+) machine {
+	return machine{node: node{state: stateStarting, maxPods: maxPods, admits: admits, sup: sup}, pods: map[string]*pod{}}
 }
 
 // turn is one step: what becomes of the node, the Pods that change, and what is to be done.
@@ -265,7 +269,7 @@ func (t *turn) recover(c *podactor.Checkpoint) {
 		p.status = corev1.PodStatus{Phase: o.Phase, Reason: string(o.Reason), Message: o.Message}
 	}
 	if d := c.State.Deletion; d != nil {
-		p.ending, p.grace = true, d.Grace
+		p.ending, p.grace, p.why = true, d.Grace, podactor.Rejection{Reason: d.Reason, Message: d.Message}
 	}
 	p.start.Checkpoint = c
 	t.move(p, stageLive)

@@ -50,7 +50,7 @@ func TestMachine(t *testing.T) {
 
 func play(t *testing.T, script string) string {
 	t.Helper()
-	m := newMachine(2, actors.DefaultSupervision())
+	m := newMachine(2, admitTest, actors.DefaultSupervision())
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	done := make(chan struct{})
 	var out strings.Builder
@@ -73,6 +73,18 @@ func play(t *testing.T, script string) string {
 		}
 	}
 	return out.String()
+}
+
+// admitTest refuses Pods that are called bad, and more than one that is called big.
+func admitTest(pod *corev1.Pod, others []*corev1.Pod) *podactor.Rejection {
+	bad := strings.HasPrefix(pod.Name, "bad")
+	for _, o := range others {
+		bad = bad || strings.HasPrefix(o.Name, "big") && strings.HasPrefix(pod.Name, "big")
+	}
+	if !bad {
+		return nil
+	}
+	return &podactor.Rejection{Reason: "Why", Message: fmt.Sprintf("%s beside %d", pod.Name, len(others))}
 }
 
 func testPod(word string) *corev1.Pod {
@@ -200,7 +212,7 @@ func show(e effect) string {
 		return s
 	case tell:
 		if c, ok := e.command.(podactor.Terminate); ok {
-			return fmt.Sprintf("tell %s Terminate in %s", e.uid, c.Grace)
+			return strings.TrimSpace(fmt.Sprintf("tell %s Terminate in %s %s", e.uid, c.Grace, c.Reason))
 		}
 		return fmt.Sprintf("tell %s %s", e.uid, strings.TrimPrefix(fmt.Sprintf("%T", e.command), "podactor."))
 	case wake:
@@ -237,7 +249,7 @@ func show(e effect) string {
 
 // TestPanicChangesNothing has a bug in a step: the state before it stays.
 func TestPanicChangesNothing(t *testing.T) {
-	m := newMachine(0, actors.DefaultSupervision())
+	m := newMachine(0, nil, actors.DefaultSupervision())
 	m.step(recovered{}, time.Time{})
 	m.step(Apply{Pod: testPod("u1")}, time.Time{})
 	before := m.list()

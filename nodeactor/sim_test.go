@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -71,7 +72,7 @@ func TestSimulation(t *testing.T) {
 	}
 	t.Logf("%d seeds: %v", len(seeds), total)
 	if len(seeds) >= 100 {
-		for _, k := range []string{"starts", "adoptions", "ended", "given up", "rejected", "node crashes", "module crashes", "pod crashes", "daemon restarts"} {
+		for _, k := range []string{"starts", "adoptions", "ended", "given up", "rejected", "out of cpu", "ended by the API", "node crashes", "module crashes", "pod crashes", "daemon restarts"} {
 			if total[k] == 0 {
 				t.Errorf("no seed had %s: the simulation has lost its point", k)
 			}
@@ -145,7 +146,7 @@ func (d *driver) spawn() {
 	pods := podactor.Config{RootDir: d.world.root, PodLogsDir: d.world.root + "/logs", NodeName: "node", Supervision: d.sup}
 	node, err := nodeactor.Spawn(sys, nodeactor.Config{
 		RootDir: d.world.root, NodeName: "node", MaxPods: 4, Supervision: d.sup,
-		OnStatus: d.world.onStatus, OnEnded: d.world.onEnded,
+		OnStatus: d.world.onStatus, OnEnded: d.world.onEnded, Admit: d.world.admit,
 	}, nodeactor.Deps{
 		Disk:  disk{d.world},
 		Fatal: func(err error) { d.world.violated("fatal: %v", err) },
@@ -199,6 +200,8 @@ func (d *driver) act() {
 		d.send(nodeactor.Tune{Supervision: d.sup})
 	case n < 94:
 		d.restartDaemon()
+	case n < 97:
+		d.giveUp(d.any())
 	}
 }
 
@@ -225,6 +228,21 @@ func (d *driver) apply() {
 	if d.rng.IntN(3) == 0 {
 		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: "second", Image: "r/i:t", ImagePullPolicy: corev1.PullAlways})
 	}
+	pod.Spec.Containers[0].Resources.Requests = corev1.ResourceList{
+		corev1.ResourceCPU: *resource.NewQuantity(d.rng.Int64N(4), resource.DecimalSI),
+	}
+	d.want(pod)
+}
+
+// giveUp is somebody who writes a terminal phase into the API. The Pod stays wanted.
+func (d *driver) giveUp(uid string) {
+	if uid == "" {
+		return
+	}
+	d.world.stats["ended by the API"]++
+	pod := d.wanted[uid].DeepCopy()
+	pod.Status.Phase = corev1.PodFailed
+	d.world.givenUp[uid] = true
 	d.want(pod)
 }
 
@@ -319,6 +337,12 @@ func (d *driver) finish() {
 	d.t.Helper()
 	d.world.nodeCrashes = false
 	d.sendResync()
+	d.sim.Run(10 * time.Minute)
+	for uid := range d.world.givenUp {
+		if alive := d.world.alive(uid); len(alive) > 0 {
+			d.t.Errorf("the API says that pod %s has failed, and %v are alive", uid, alive)
+		}
+	}
 	done := make(chan struct{})
 	for uid := range d.world.pods {
 		if _, ok := d.world.deleted[uid]; !ok {

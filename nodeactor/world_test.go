@@ -40,6 +40,8 @@ type world struct {
 	calmAt map[string]time.Time
 	// spent says that an attempt of the container was spent without a guest, so that its back-off is longer than known here.
 	spent map[string]bool
+	// givenUp are Pods that the API knows as failed since some time.
+	givenUp map[string]bool
 
 	nodeCrashes bool
 	violation   error
@@ -69,7 +71,8 @@ func newWorld(sim *actorstest.Simulation, root string) *world {
 		sim: sim, root: root, disk: nodeactor.NewDisk(nil, root, ""),
 		guests: map[bundle.ID]*guest{}, pods: map[string]*corev1.Pod{}, deleted: map[string]time.Time{},
 		phases: map[string]corev1.PodPhase{}, ending: map[string]time.Time{}, last: map[string]ending{},
-		upset: map[string]bool{}, calmAt: map[string]time.Time{}, spent: map[string]bool{}, stats: map[string]int{},
+		upset: map[string]bool{}, calmAt: map[string]time.Time{}, spent: map[string]bool{},
+		givenUp: map[string]bool{}, stats: map[string]int{},
 	}
 	sim.Invariant(func() error { return w.violation })
 	return w
@@ -107,6 +110,7 @@ func (w *world) start(id bundle.ID) *guest {
 	if p := w.phases[id.PodUID]; p == corev1.PodSucceeded || p == corev1.PodFailed {
 		w.violated("%s starts in a pod that is %s", id, p)
 	}
+	w.checkRoom(id, pod)
 	w.checkOrder(id, pod)
 	w.checkRestart(id, pod)
 	g := &guest{id: id, begun: now}
@@ -114,6 +118,38 @@ func (w *world) start(id bundle.ID) *guest {
 	w.stats["starts"]++
 	w.upset[key(id)] = false
 	return g
+}
+
+// capacity is how many CPUs the node has for Pods.
+const capacity = 6
+
+func cpus(pod *corev1.Pod) int64 { return pod.Spec.Containers[0].Resources.Requests.Cpu().Value() }
+
+// admit is the node's rule for Pods it has not seen.
+func (w *world) admit(pod *corev1.Pod, others []*corev1.Pod) *podactor.Rejection {
+	used := int64(0)
+	for _, o := range others {
+		used += cpus(o)
+	}
+	if used+cpus(pod) <= capacity {
+		return nil
+	}
+	w.stats["out of cpu"]++
+	return &podactor.Rejection{Reason: "OutOfcpu", Message: fmt.Sprintf("%d are used", used)}
+}
+
+// checkRoom wants no more in use than there is, however the node lost and found its Pods.
+func (w *world) checkRoom(id bundle.ID, pod *corev1.Pod) {
+	used, seen := cpus(pod), map[string]bool{id.PodUID: true}
+	for _, g := range w.guests {
+		if g.exit == nil && !seen[g.id.PodUID] {
+			seen[g.id.PodUID] = true
+			used += cpus(w.pods[g.id.PodUID])
+		}
+	}
+	if used > capacity {
+		w.violated("%s starts with %d CPUs in use of %d", id, used, capacity)
+	}
 }
 
 // checkOrder wants every init container done before a main starts.

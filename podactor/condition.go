@@ -7,6 +7,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/wazlet/wazlet/actors"
 )
 
 // Reasons of conditions, the kubelet's.
@@ -37,6 +39,12 @@ func (s *State) conditions(p *corev1.PodStatus, earlier []corev1.PodCondition, n
 	if s.RestartingAll {
 		list = append(list, corev1.PodCondition{
 			Type: corev1.AllContainersRestarting, Status: corev1.ConditionTrue, Reason: condAllRestarting,
+		})
+	}
+	if s.terminal() && s.Outcome.Reason == actors.ReasonTerminated {
+		list = append(list, corev1.PodCondition{
+			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue,
+			Reason: corev1.PodReasonTerminationByKubelet, Message: s.Outcome.Message,
 		})
 	}
 	for i := range list {

@@ -70,3 +70,11 @@ type Rejection struct {
 	Reason  actors.Reason
 	Message string
 }
+
+// RejectedStatus is the status of a Pod that was refused before it had an actor.
+func RejectedStatus(pod *corev1.Pod, r Rejection) corev1.PodStatus {
+	return corev1.PodStatus{
+		ObservedGeneration: pod.Generation, QOSClass: qosClass(pod),
+		Phase: corev1.PodFailed, Reason: string(r.Reason), Message: rejectedText + r.Message,
+	}
+}

@@ -158,6 +158,10 @@ func (s *script) do(lines []string) {
 		p := s.state.Pod.DeepCopy()
 		specOf(p, arg(1)).Image = arg(2)
 		s.feed(applied{p})
+	case "phase": // what somebody has written into the API
+		p := s.state.Pod.DeepCopy()
+		p.Status = corev1.PodStatus{Phase: corev1.PodPhase(arg(1)), Reason: arg(2), Message: rest(3)}
+		s.feed(applied{p})
 	case "deadline":
 		p := s.state.Pod.DeepCopy()
 		n := int64(s.duration(arg(1)) / time.Second)

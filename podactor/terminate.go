@@ -112,6 +112,9 @@ func (m *machine) windDown() {
 // deletedOutcome is the phase of a Pod that was deleted before it came to an end of its own.
 func (m *machine) deletedOutcome() *Outcome {
 	o := Outcome{Phase: corev1.PodSucceeded, Reason: m.Deletion.Reason, Message: m.Deletion.Message}
+	if o.Reason == actors.ReasonTerminated { // it did not come to its end, whatever its containers made of the signal
+		o.Phase = corev1.PodFailed
+	}
 	for i := range m.Containers {
 		if c := &m.Containers[i]; c.Role == Main && !c.succeeded() {
 			o.Phase = corev1.PodFailed

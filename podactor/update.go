@@ -19,6 +19,7 @@ func (m *machine) onApplied(e applied) {
 	if next := merge(old, e.Pod); !apiequality.Semantic.DeepEqual(old, next) {
 		m.Pod = next // otherwise a repetition, which must not cost a checkpoint
 	}
+	m.takeOutcome(&e.Pod.Status)
 	if m.ending() || m.Stage == StageRejected {
 		return
 	}
@@ -34,6 +35,15 @@ func (m *machine) onApplied(e applied) {
 			m.redefine(c)
 		}
 	}
+}
+
+// takeOutcome ends a Pod that the API knows as ended. Whoever said so has given it up: what it was for may be done by another
+// one already, and a terminal phase never changes again.
+func (m *machine) takeOutcome(said *corev1.PodStatus) {
+	if m.Outcome != nil || (said.Phase != corev1.PodSucceeded && said.Phase != corev1.PodFailed) {
+		return
+	}
+	m.Outcome = &Outcome{Phase: said.Phase, Reason: actors.Reason(said.Reason), Message: said.Message}
 }
 
 // merge makes the Pod that results; it changes neither.

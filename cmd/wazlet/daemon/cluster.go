@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/component-helpers/nodedeclaredfeatures/features/restartallcontainers"
 	"k8s.io/klog/v2"
 
 	"github.com/wazlet/wazlet/actors"
@@ -219,7 +220,8 @@ func (c *cluster) makeNode(context.Context) (err error) {
 		Version: d.version(), KubeletVersion: KubernetesVersion,
 		Port:    int32(c.listener.Addr().(*net.TCPAddr).Port), //nolint:errcheck,forcetypeassert // it listens on TCP
 		MaxPods: d.Config.MaxPods, Reserved: d.Config.Reserved, Addresses: c.address, Machine: host.Machine, Pressure: monitor.Pressure,
-		Images: c.images, Ready: d.healthy, OnHeartbeatFailure: c.client.CloseConnections, Recorder: c.events.Recorder(), Log: d.log.Logger,
+		DeclaredFeatures: []string{restartallcontainers.RestartAllContainersOnContainerExits},
+		Images:           c.images, Ready: d.healthy, OnHeartbeatFailure: c.client.CloseConnections, Recorder: c.events.Recorder(), Log: d.log.Logger,
 	})
 	return err
 }
@@ -269,7 +271,7 @@ func (c *cluster) serve(ctx context.Context, services *sync.WaitGroup) {
 	}
 	services.Go(func() {
 		select {
-		case <-c.client.Ready():
+		case <-c.node.Registered(): // Pods are judged by what the Node says
 			c.pods.Run(ctx)
 		case <-ctx.Done():
 		}

@@ -217,7 +217,7 @@ func (d *daemon) spawn() (err error) {
 	}
 	d.node, err = nodeactor.Spawn(d.system, nodeactor.Config{
 		RootDir: c.RootDir, PodLogsDir: c.PodLogsDir, NodeName: c.NodeName, MaxPods: c.MaxPods, Supervision: c.Supervision,
-		OnStatus: d.onStatus, OnEnded: d.onEnded,
+		OnStatus: d.onStatus, OnEnded: d.onEnded, Admit: d.admit,
 	}, nodeactor.Deps{
 		Pod: func(start podactor.Start) (*actor.Props, *actors.Handle) {
 			ref := podOf(start)
