@@ -7,20 +7,20 @@ import (
 
 // The ids of sections.
 const (
-	secCustom = iota
-	secType
-	secImport
-	secFunction
-	secTable
-	secMemory
-	secGlobal
-	secExport
-	secStart
-	secElement
-	secCode
-	secData
-	secDataCount
-	secTag
+	SectionCustom = iota
+	SectionType
+	SectionImport
+	SectionFunction
+	SectionTable
+	SectionMemory
+	SectionGlobal
+	SectionExport
+	SectionStart
+	SectionElement
+	SectionCode
+	SectionData
+	SectionDataCount
+	SectionTag
 )
 
 // Names of proposals in Module.Proposals.
@@ -37,10 +37,10 @@ func Parse(b []byte) (*Module, error) {
 		return m, nil
 	}
 	p := &parser{m: m}
-	r := &reader{b: b, pos: HeaderSize}
-	for r.err == nil && r.left() > 0 {
-		id := r.byte()
-		s := r.sub(r.u32())
+	r := &Reader{b: b, pos: HeaderSize}
+	for r.err == nil && r.Left() > 0 {
+		id := r.Byte()
+		s := r.Sub(r.U32())
 		if r.err != nil {
 			break
 		}
@@ -61,42 +61,42 @@ type parser struct {
 	funcs []uint32
 }
 
-func (p *parser) section(id byte, r *reader) {
+func (p *parser) section(id byte, r *Reader) {
 	switch id {
-	case secCustom:
+	case SectionCustom:
 		p.custom(r)
-	case secType:
+	case SectionType:
 		p.typeSection(r)
-	case secImport:
-		for range r.count("imports") {
+	case SectionImport:
+		for range r.Count("imports") {
 			p.importEntry(r)
 		}
-	case secFunction:
-		n := r.count("functions")
+	case SectionFunction:
+		n := r.Count("functions")
 		p.m.Functions = n
 		for range n {
-			p.funcs = append(p.funcs, r.u32())
+			p.funcs = append(p.funcs, r.U32())
 		}
-	case secMemory:
-		for range r.count("memories") {
+	case SectionMemory:
+		for range r.Count("memories") {
 			p.m.Memories = append(p.m.Memories, limits(r))
 		}
-	case secExport:
-		for range r.count("exports") {
+	case SectionExport:
+		for range r.Count("exports") {
 			p.exportEntry(r)
 		}
-	case secData:
-		p.m.DataSegments = int(r.u32())
-	case secTag:
+	case SectionData:
+		p.m.DataSegments = int(r.U32())
+	case SectionTag:
 		p.proposal(proposalExceptions)
-	case secTable, secGlobal, secStart, secElement, secCode, secDataCount:
+	case SectionTable, SectionGlobal, SectionStart, SectionElement, SectionCode, SectionDataCount:
 	default:
-		r.fail("a section has the unknown id %d", id)
+		r.Fail("a section has the unknown id %d", id)
 	}
 }
 
-func (p *parser) custom(r *reader) {
-	name := r.name()
+func (p *parser) custom(r *Reader) {
+	name := r.Name()
 	if r.err != nil {
 		return
 	}
@@ -111,8 +111,8 @@ func (p *parser) custom(r *reader) {
 			p.m.Name = ""
 		}
 	case "target_features":
-		for range c.count("features") {
-			if prefix, feature := c.byte(), c.name(); c.err == nil {
+		for range c.Count("features") {
+			if prefix, feature := c.Byte(), c.Name(); c.err == nil {
 				p.m.TargetFeatures = append(p.m.TargetFeatures, string(rune(prefix))+feature)
 			}
 		}
@@ -120,11 +120,11 @@ func (p *parser) custom(r *reader) {
 }
 
 // moduleName reads subsection 0 of the name section.
-func moduleName(r *reader) string {
-	for r.err == nil && r.left() > 0 {
-		id, s := r.byte(), r.sub(r.u32())
+func moduleName(r *Reader) string {
+	for r.err == nil && r.Left() > 0 {
+		id, s := r.Byte(), r.Sub(r.U32())
 		if id == 0 {
-			name := s.name()
+			name := s.Name()
 			r.err = s.err
 			return name
 		}
@@ -132,9 +132,9 @@ func moduleName(r *reader) string {
 	return ""
 }
 
-func (p *parser) typeSection(r *reader) {
-	for range r.count("types") {
-		form := r.byte()
+func (p *parser) typeSection(r *Reader) {
+	for range r.Count("types") {
+		form := r.Byte()
 		if r.err != nil {
 			return
 		}
@@ -173,10 +173,10 @@ func arrow(results []string) string {
 	}
 }
 
-func (p *parser) valueTypes(r *reader) ([]string, bool) {
+func (p *parser) valueTypes(r *Reader) ([]string, bool) {
 	var out []string
-	for range r.count("value types") {
-		name, ok := valueType(r.byte())
+	for range r.Count("value types") {
+		name, ok := valueType(r.Byte())
 		if !ok && r.err == nil {
 			p.unknownTypes()
 			return nil, false
@@ -217,18 +217,18 @@ func (p *parser) proposal(name string) {
 	}
 }
 
-func (p *parser) importEntry(r *reader) {
-	i := Import{Module: r.name(), Name: r.name()}
-	switch kind := r.byte(); kind {
+func (p *parser) importEntry(r *Reader) {
+	i := Import{Module: r.Name(), Name: r.Name()}
+	switch kind := r.Byte(); kind {
 	case 0:
-		index := r.u32()
+		index := r.U32()
 		i.Kind, i.Type = Func, p.signature(index)
 		p.funcs = append(p.funcs, index)
 	case 1:
 		i.Kind = Table
-		if _, ok := valueType(r.byte()); !ok && r.err == nil {
+		if _, ok := valueType(r.Byte()); !ok && r.err == nil {
 			p.proposal(proposalGC)
-			r.fail("table %s has a type of an unsupported proposal (%s)", Printable(i.String()), proposalGC)
+			r.Fail("table %s has a type of an unsupported proposal (%s)", Printable(i.String()), proposalGC)
 		}
 		limits(r)
 	case 2:
@@ -236,33 +236,33 @@ func (p *parser) importEntry(r *reader) {
 		p.m.Memories = append(p.m.Memories, limits(r))
 	case 3:
 		i.Kind = Global
-		if _, ok := valueType(r.byte()); !ok && r.err == nil {
+		if _, ok := valueType(r.Byte()); !ok && r.err == nil {
 			p.proposal(proposalGC)
-			r.fail("global %s has a type of an unsupported proposal (%s)", Printable(i.String()), proposalGC)
+			r.Fail("global %s has a type of an unsupported proposal (%s)", Printable(i.String()), proposalGC)
 		}
-		r.byte()
+		r.Byte()
 	case 4:
 		i.Kind = Tag
 		p.proposal(proposalExceptions)
-		r.byte()
-		r.u32()
+		r.Byte()
+		r.U32()
 	default:
-		r.fail("import %s has the unknown kind %d", Printable(i.String()), kind)
+		r.Fail("import %s has the unknown kind %d", Printable(i.String()), kind)
 	}
 	if r.err == nil {
 		p.m.Imports = append(p.m.Imports, i)
 	}
 }
 
-func (p *parser) exportEntry(r *reader) {
+func (p *parser) exportEntry(r *Reader) {
 	kinds := []ExternKind{Func, Table, Memory, Global, Tag}
-	e := Export{Name: r.name()}
-	kind, index := r.byte(), r.u32()
+	e := Export{Name: r.Name()}
+	kind, index := r.Byte(), r.U32()
 	if r.err != nil {
 		return
 	}
 	if int(kind) >= len(kinds) {
-		r.fail("export \"%s\" has the unknown kind %d", Printable(e.Name), kind)
+		r.Fail("export \"%s\" has the unknown kind %d", Printable(e.Name), kind)
 		return
 	}
 	e.Kind = kinds[kind]
@@ -280,10 +280,10 @@ func (p *parser) signature(index uint32) string {
 	return ""
 }
 
-func limits(r *reader) Limits {
-	flags := r.byte()
+func limits(r *Reader) Limits {
+	flags := r.Byte()
 	if flags > 0x0f {
-		r.fail("limits have the unknown flags 0x%x", flags)
+		r.Fail("limits have the unknown flags 0x%x", flags)
 		return Limits{}
 	}
 	l := Limits{HasMax: flags&1 != 0, Shared: flags&2 != 0, Is64: flags&4 != 0, Paged: flags&8 != 0}
@@ -296,7 +296,7 @@ func limits(r *reader) Limits {
 		l.Max = r.leb(size)
 	}
 	if l.Paged {
-		r.u32()
+		r.U32()
 	}
 	return l
 }
