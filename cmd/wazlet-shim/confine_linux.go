@@ -31,10 +31,10 @@ func (s *shim) confine(opened []rootfs.Opened) error {
 	return nil
 }
 
-// restrict allows the bundle, the cache, the log and what was opened for the guest, by its descriptor: a name may lead
+// restrict allows the bundle, its module's part of the cache, the log and what was opened for the guest, by its descriptor: a name may lead
 // elsewhere by now.
 func (s *shim) restrict(opened []rootfs.Opened) error {
-	rules := []landlock.Rule{landlock.RWDirs(s.dir, s.spec.CacheDir).WithRefer()}
+	rules := []landlock.Rule{landlock.RWDirs(s.dir, s.cache()).WithRefer()}
 	if s.spec.Log != nil {
 		rules = append(rules, landlock.RWDirs(filepath.Dir(s.spec.Log.Path)).WithRefer())
 	}

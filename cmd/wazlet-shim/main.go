@@ -1,4 +1,4 @@
-// Command wazlet-shim runs one guest, or compiles one module. The daemon starts it; `wazlet try` does too. It is a binary
+// Command wazlet-shim runs one guest, runs a command beside one, or compiles one module. The daemon starts it; `wazlet try` does too. It is a binary
 // of its own because there is one process of it for each container: it links no Kubernetes client and no actor system.
 package main
 
@@ -20,6 +20,7 @@ import (
 const usage = `wazlet-shim runs WebAssembly guests for wazlet.
 
   wazlet-shim run --bundle DIR                 run the attempt that DIR/spec.json describes
+  wazlet-shim exec --bundle DIR -- COMMAND...  run COMMAND beside that attempt's guest; fd 3 must be the daemon's pipe
   wazlet-shim compile --module FILE --cache DIR   compile FILE into the cache; exit code 65: the module is refused
   wazlet-shim version                          print the version
 `
@@ -46,6 +47,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	switch args[0] {
 	case "run":
 		return runCommand(ctx, args[1:], stdin, stdout, stderr)
+	case "exec":
+		return execCommand(ctx, args[1:], stdin, stdout, stderr)
 	case "compile":
 		return compileCommand(ctx, args[1:], stderr)
 	case "version", "--version":
@@ -55,23 +58,29 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprint(stdout, usage)
 		return 0
 	default:
-		fmt.Fprintf(stderr, "wazlet-shim: unknown command %q; allowed: run, compile, version\n", args[0])
+		fmt.Fprintf(stderr, "wazlet-shim: unknown command %q; allowed: run, exec, compile, version\n", args[0])
 		return codeUsage
 	}
 }
 
 // parse parses flags that are all required, and nothing else.
 func parse(name string, args []string, stderr io.Writer, flags map[string]*string) error {
+	rest, err := parseFlags(name, args, stderr, flags)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("unexpected argument %q", rest[0])
+	}
+	return err
+}
+
+// parseFlags parses flags that are all required and returns what follows them.
+func parseFlags(name string, args []string, stderr io.Writer, flags map[string]*string) (rest []string, err error) {
 	set := flag.NewFlagSet("wazlet-shim "+name, flag.ContinueOnError)
 	set.SetOutput(stderr)
 	for f, v := range flags {
 		set.StringVar(v, f, "", "")
 	}
 	if err := set.Parse(args); err != nil {
-		return err
-	}
-	if set.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", set.Arg(0))
+		return nil, err
 	}
 	var errs []error
 	for _, f := range slices.Sorted(maps.Keys(flags)) {
@@ -79,7 +88,7 @@ func parse(name string, args []string, stderr io.Writer, flags map[string]*strin
 			errs = append(errs, fmt.Errorf("--%s is required", f))
 		}
 	}
-	return errors.Join(errs...)
+	return set.Args(), errors.Join(errs...)
 }
 
 func versionLine() string {

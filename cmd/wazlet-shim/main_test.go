@@ -55,7 +55,7 @@ func buildAndTest(m *testing.M) int {
 // confined prints the outcome of things that a confined shim must and must not be able to do.
 func confined(dir string) int {
 	s := &shim{dir: filepath.Join(dir, "bundle"), spec: bundle.Spec{
-		Landlock: true, CacheDir: filepath.Join(dir, "cache"), Rootfs: filepath.Join(dir, "rootfs"),
+		Landlock: true, CacheDir: filepath.Join(dir, "cache"), ModuleDigest: "sha256:own", Rootfs: filepath.Join(dir, "rootfs"),
 		Log: &bundle.Log{Path: filepath.Join(dir, "log", "0.log")},
 	}}
 	threads := openThreads()
@@ -90,7 +90,8 @@ func confined(dir string) int {
 		{"read the volume", readVolume},
 		{"write the read-only root", write("rootfs/new")},
 		{"write the bundle", write("bundle/new")},
-		{"write the cache", write("cache/new")},
+		{"write its cache", write("cache/own/new")},
+		{"write the cache of another", write("cache/other/new")},
 		{"write the log", write("log/0.log")},
 		{"connect", dial},
 		{"signal the parent", syscall.Kill(os.Getppid(), 0)},

@@ -106,7 +106,7 @@ func (s *shim) run(ctx context.Context) engine.Result {
 	if err != nil {
 		return startError(err)
 	}
-	if err := errors.Join(os.MkdirAll(s.spec.CacheDir, 0o700), s.confine(root.Opened())); err != nil {
+	if err := errors.Join(os.MkdirAll(s.cache(), 0o700), s.confine(root.Opened())); err != nil {
 		return startError(err)
 	}
 	p, err := engine.Load(ctx, engine.Source{Code: code.bytes, Digest: s.spec.ModuleDigest, CacheDir: s.spec.CacheDir})
@@ -128,6 +128,9 @@ func (s *shim) run(ctx context.Context) engine.Result {
 	}
 	return p.Run(ctx, s.guest)
 }
+
+// cache is the part of the cache that this shim may use: what is there is executed by every shim that has its module.
+func (s *shim) cache() string { return engine.CacheOf(s.spec.CacheDir, s.spec.ModuleDigest) }
 
 // mounts are the spec's mounts and the file for the termination message.
 func (s *shim) mounts() ([]rootfs.Mount, error) {

@@ -238,8 +238,8 @@ func TestConfine(t *testing.T) {
 		t.Skipf("this kernel's Landlock has version %d, below 6", int(abi))
 	}
 	dir := t.TempDir()
-	for _, d := range []string{"bundle", "cache", "rootfs", "log", "outside", "volume"} {
-		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+	for _, d := range []string{"bundle", "cache/own", "cache/other", "rootfs", "log", "outside", "volume"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -269,7 +269,8 @@ read the root: true
 read the volume: true
 write the read-only root: false
 write the bundle: true
-write the cache: true
+write its cache: true
+write the cache of another: false
 write the log: true
 connect: false
 signal the parent: false

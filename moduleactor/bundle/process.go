@@ -33,6 +33,9 @@ type Process struct {
 	state   atomic.Pointer[State]
 	entered chan struct{} // closed once state is set
 
+	// execs are the commands that run beside the guest; none outlives it.
+	execs execs
+
 	// exit and err are set before done is closed.
 	exit Exit
 	err  error
@@ -48,6 +51,7 @@ func endedProcess(rt *Runtime, dir string, spec Spec, e Exit) *Process {
 	p := newProcess(rt, dir, spec)
 	p.loadState()
 	p.exit = e
+	p.execs.end()
 	close(p.done)
 	return p
 }
@@ -119,6 +123,7 @@ func (p *Process) run() {
 		}
 	}()
 	err := awaitDeath(p.pidfd)
+	p.execs.end()
 	if p.rt.ctx.Err() != nil {
 		p.err = ErrClosed
 	} else {

@@ -83,6 +83,9 @@ func (a *Attempt) Spec() Spec { return a.spec }
 // JoinCgroups moves this process into the cgroups of the spec.
 func (a *Attempt) JoinCgroups() error { return joinCgroups(a.spec.Cgroups, a.proc.pid) }
 
+// JoinCgroups moves the calling process into the cgroups of the spec; for who runs a command beside the attempt's guest.
+func (s *Spec) JoinCgroups() error { return joinCgroups(s.Cgroups, os.Getpid()) }
+
 // Started writes state.json and then tells the daemon that _start is about to be entered. The state becomes durable beside
 // the guest, which would wait longer for the disk than for everything else: after a power cut it only tells when the
 // guest had started.

@@ -65,6 +65,11 @@ func Digest(code []byte) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
+// CacheOf is the directory of one module's code in a cache; a process that runs this module needs no other.
+func CacheOf(cacheDir, digest string) string {
+	return filepath.Join(cacheDir, strings.TrimPrefix(digest, "sha256:"))
+}
+
 // Load compiles a module, or reads its code from the cache, and fills the cache. It blocks for seconds with large modules
 // and obeys ctx. A cache entry that cannot be read is deleted and compiled again; a cache that cannot be used at all is
 // done without. The error is an *InvalidModule unless ctx ended it or the digest is wrong.
@@ -83,13 +88,13 @@ func Load(ctx context.Context, src Source) (*Program, error) {
 	if src.CacheDir == "" {
 		return compile(ctx, src.Code, module, "")
 	}
-	dir := filepath.Join(src.CacheDir, strings.TrimPrefix(digest, "sha256:"))
+	dir := CacheOf(src.CacheDir, digest)
 	p, first := compile(ctx, src.Code, module, dir)
 	if first == nil || ctx.Err() != nil {
 		return p, first
 	}
 	// The cache or the module is at fault; a module that is refused is refused before the cache is looked at, and cheaply.
-	if err := os.RemoveAll(dir); err == nil {
+	if err := removeAllIn(dir); err == nil {
 		if p, err = compile(ctx, src.Code, module, dir); err == nil || ctx.Err() != nil {
 			return p, err
 		}
@@ -100,6 +105,15 @@ func Load(ctx context.Context, src Source) (*Program, error) {
 	}
 	p.cacheErr = fmt.Errorf("cache of compiled modules %s: %w", dir, first)
 	return p, nil
+}
+
+// removeAllIn empties a directory. The directory stays: whoever is confined to it could not make it again.
+func removeAllIn(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	return err
 }
 
 // compile compiles with the cache in dir, if any. wazero's reader of cache entries trusts their lengths, so a panic there

@@ -296,6 +296,7 @@ func (c *cluster) serve(ctx context.Context, services *sync.WaitGroup) {
 			server.Handlers{
 				Pods: d.pods, RunningPods: d.runningPods, Logs: d.logs, Healthy: d.healthy, Ready: d.ready, Metrics: d.metrics,
 				Stats:   d.stats.Summary,
+				Exec:    d.exec,
 				ConfigZ: func() any { return d.current.Load() }, LogDir: d.Config.PodLogsDir, Profiling: true, Logger: d.log.Logger,
 			})
 		if err != nil {

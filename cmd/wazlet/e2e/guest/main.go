@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"strconv"
@@ -73,6 +74,18 @@ func main() {
 			os.Exit(1)
 		}
 		os.Stdout.Write(b)
+	case "both": // prints to both streams and exits with a code
+		fmt.Println("to stdout")
+		fmt.Fprintln(os.Stderr, "to stderr")
+		code, _ := strconv.Atoi(arg(2))
+		os.Exit(code)
+	case "lines": // answers each line of its stdin
+		fmt.Println("ready")
+		in := bufio.NewScanner(os.Stdin)
+		for in.Scan() {
+			fmt.Printf("got %s\n", in.Text())
+		}
+		fmt.Println("end of input")
 	default:
 		fmt.Fprintln(os.Stderr, "guest: no such behaviour:", arg(1))
 		os.Exit(2)

@@ -19,6 +19,9 @@ func main() {
 	if len(os.Args) == 4 && os.Args[1] == "run" && os.Args[2] == "--bundle" {
 		os.Exit(run(os.Args[3]))
 	}
+	if len(os.Args) > 5 && os.Args[1] == "exec" && os.Args[2] == "--bundle" && os.Args[4] == "--" {
+		os.Exit(command(os.Args[5:]))
+	}
 	if len(os.Args) == 6 && os.Args[1] == "compile" && os.Args[2] == "--module" && os.Args[4] == "--cache" {
 		os.Exit(compile(os.Args[3], os.Args[5]))
 	}
@@ -141,5 +144,29 @@ func compile(module, cache string) int {
 	case "wait":
 		await(module + ".go")
 	}
+	return 0
+}
+
+// command does what `wazlet-shim exec` is told to: end with a code, or say that it is up and wait.
+func command(args []string) int {
+	switch args[0] {
+	case "exit":
+		n, err := strconv.Atoi(args[1])
+		if err != nil {
+			die("%v", err)
+		}
+		return n
+	case "hang":
+		fmt.Println("up")
+		hang()
+	case "environ":
+		dir, err := os.Getwd()
+		if err != nil {
+			die("%v", err)
+		}
+		fmt.Println(os.Environ(), filepath.Base(dir), syscall.Getpgrp() == os.Getpid())
+		return 0
+	}
+	die("bad command %q", args)
 	return 0
 }

@@ -1,0 +1,232 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/wazlet/wazlet/moduleactor/bundle/pty"
+	"github.com/wazlet/wazlet/moduleactor/engine/enginetest"
+)
+
+// TestExec is kubectl exec, attach and run on a real control plane.
+func TestExec(t *testing.T) {
+	c := newControlPlane(t, "")
+	c.create(corev1.ConfigMap{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: metav1.ObjectMeta{Name: "tools"},
+		BinaryData: map[string][]byte{"five.wasm": enginetest.Command(1, // proc_exit(5)
+			[][]byte{enginetest.Import("wasi_snapshot_preview1", "proc_exit", 0, 1)}, 0x41, 5, 0x10, 0)},
+	})
+	p := template("box", corev1.RestartPolicyAlways, "idle")
+	p.Spec.Volumes = []corev1.Volume{{Name: "tools", VolumeSource: corev1.VolumeSource{
+		ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "tools"}},
+	}}}
+	p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "tools", MountPath: "/tools"}}
+	c.create(corev1.Pod{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: "box", Labels: p.Labels}, Spec: p.Spec,
+	})
+	c.must("wait", "--for=condition=Ready", "pod/box", "--timeout=60s")
+	for _, s := range []struct {
+		name string
+		test func(*controlPlane)
+	}{
+		{"commands, their streams and exit codes", (*controlPlane).testExecCommands},
+		{"a terminal", (*controlPlane).testExecTerminal},
+		{"a client that is killed", (*controlPlane).testExecClientKilled},
+		{"the daemon is killed", (*controlPlane).testExecDaemonKilled},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			sub := *c
+			n := *c.node
+			n.t, sub.node = t, &n
+			s.test(&sub)
+			c.cmd, c.log = n.cmd, n.log
+		})
+	}
+}
+
+// kubectlCommand is a kubectl that a test starts itself.
+func (c *controlPlane) kubectlCommand(ctx context.Context, args ...string) *exec.Cmd {
+	line := slices.Concat(c.inside, []string{filepath.Join(bin, "kubectl"), "--kubeconfig", filepath.Join(c.dir, "admin.kubeconfig")}, args)
+	return exec.CommandContext(ctx, line[0], line[1:]...)
+}
+
+func (c *controlPlane) testExecCommands() {
+	for _, tt := range []struct {
+		name, stdin    string
+		args           []string
+		code           int
+		stdout, stderr string // stderr: part of it
+	}{
+		{"exit code and streams", "", []string{"exec", "box", "--", "x", "both", "42"}, 42, "to stdout\n", "to stderr\ncommand terminated with exit code 42"},
+		{"success", "", []string{"exec", "box", "--", "x", "both", "0"}, 0, "to stdout\n", "to stderr\n"},
+		{"stdin", "one\ntwo\n", []string{"exec", "-i", "box", "--", "x", "lines"}, 0, "ready\ngot one\ngot two\nend of input\n", ""},
+		{"a module of a volume", "", []string{"exec", "box", "--", "/tools/five.wasm"}, 5, "", "command terminated with exit code 5"},
+		{"no such module", "", []string{"exec", "box", "--", "/tools/six.wasm"}, 127, "", `exec: "/tools/six.wasm": file does not exist in the container`},
+	} {
+		c.t.Run(tt.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			cmd := c.kubectlCommand(ctx, tt.args...)
+			var stdout, stderr bytes.Buffer
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(tt.stdin), &stdout, &stderr
+			err := cmd.Run()
+			if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != tt.code || stdout.String() != tt.stdout {
+				t.Errorf("%v, want exit code %d; stdout %q, want %q", err, tt.code, stdout.String(), tt.stdout)
+			}
+			if !strings.Contains(stderr.String(), tt.stderr) {
+				t.Errorf("stderr %q, want %q", stderr.String(), tt.stderr)
+			}
+		})
+	}
+}
+
+// terminal is a kubectl that a person uses.
+type terminal struct {
+	c      *controlPlane
+	cmd    *exec.Cmd
+	master *os.File
+	shown  chan []byte
+	screen []byte
+}
+
+func (c *controlPlane) terminal(ctx context.Context, args ...string) *terminal {
+	c.t.Helper()
+	master, slave, err := pty.Open()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	cmd := c.kubectlCommand(ctx, args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	err = errors.Join(pty.Resize(master, pty.Size{Columns: 80, Rows: 25}), cmd.Start(), slave.Close())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	t := &terminal{c: c, cmd: cmd, master: master, shown: make(chan []byte)}
+	go func() {
+		defer close(t.shown)
+		for {
+			buf := make([]byte, 1024)
+			n, err := master.Read(buf)
+			if err != nil {
+				return // EIO: kubectl is gone
+			}
+			t.shown <- buf[:n]
+		}
+	}()
+	return t
+}
+
+// await waits until the screen shows the text.
+func (t *terminal) await(text string) {
+	t.c.t.Helper()
+	for !bytes.Contains(t.screen, []byte(text)) {
+		b, ok := <-t.shown
+		if !ok {
+			t.c.t.Fatalf("the terminal never showed %q, but %q", text, t.screen)
+		}
+		t.screen = append(t.screen, b...)
+	}
+}
+
+func (t *terminal) typing(keys string) {
+	t.c.t.Helper()
+	if _, err := t.master.WriteString(keys); err != nil {
+		t.c.t.Fatal(err)
+	}
+}
+
+// end waits for kubectl and returns its exit code.
+func (t *terminal) end() int {
+	for b := range t.shown {
+		t.screen = append(t.screen, b...)
+	}
+	_ = t.cmd.Wait()
+	_ = t.master.Close()
+	return t.cmd.ProcessState.ExitCode()
+}
+
+func (c *controlPlane) testExecTerminal() {
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	t := c.terminal(ctx, "exec", "-it", "box", "--", "x", "lines")
+	t.await("ready\r\n")
+	t.typing("hellp\x7fo\r")
+	t.await("got hello\r\n")
+	t.typing("\x04")
+	t.await("end of input\r\n")
+	if code := t.end(); code != 0 {
+		c.t.Errorf("exit code %d; screen %q", code, t.screen)
+	}
+	t = c.terminal(ctx, "exec", "-it", "box", "--", "x", "spin")
+	t.await("spinning\r\n")
+	t.typing("\x03")
+	if code := t.end(); code != 130 {
+		c.t.Errorf("^C: exit code %d; screen %q", code, t.screen)
+	}
+}
+
+// beside waits until as many processes run in Pod box beside its guest.
+func (c *controlPlane) beside(want int) {
+	c.t.Helper()
+	c.await(fmt.Sprintf("%d commands to run", want), func() error {
+		if got := len(c.shims()) - 1; got != want {
+			return fmt.Errorf("%d run", got)
+		}
+		return nil
+	})
+}
+
+// An API server that translates WebSocket to SPDY tells no kubelet of a client that is gone, but by the end of its stdin;
+// one that passes SPDY on closes the connection.
+func (c *controlPlane) testExecClientKilled() {
+	for guest, sockets := range map[string]string{"spin": "false", "idle": "false", "print": "false", "lines": "true"} {
+		cmd := c.kubectlCommand(c.t.Context(), "exec", "-i", "box", "--", "x", guest)
+		cmd.Env = append(os.Environ(), "KUBECTL_REMOTE_COMMAND_WEBSOCKETS="+sockets)
+		in, err := cmd.StdinPipe() // stays open
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		defer in.Close()
+		if err := cmd.Start(); err != nil {
+			c.t.Fatal(err)
+		}
+		c.beside(1)
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		c.beside(0)
+	}
+}
+
+func (c *controlPlane) testExecDaemonKilled() {
+	cmd := c.kubectlCommand(c.t.Context(), "exec", "box", "--", "x", "spin")
+	if err := cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.beside(1)
+	c.signal(syscall.SIGKILL)
+	_ = cmd.Wait() // the API server calls a lost connection the end of the command
+	c.beside(0)
+	if out, err := c.kubectl("exec", "box", "--", "x", "both", "0"); err == nil || !strings.Contains(out, "connection refused") {
+		c.t.Errorf("without a daemon: %v, %s", err, out)
+	}
+	c.startOnly()
+	c.await("kubectl exec to work again", func() error {
+		out, err := c.kubectl("exec", "box", "--", "x", "both", "0")
+		return because(err, out)
+	})
+}
