@@ -55,4 +55,6 @@ const (
 	ReasonFailedMount         Reason = "FailedMount"
 	ReasonExceededGracePeriod Reason = "ExceededGracePeriod"
 	ReasonInspectFailed       Reason = "InspectFailed"
+
+	ReasonFailedToRetrieveImagePullSecret Reason = "FailedToRetrieveImagePullSecret"
 )

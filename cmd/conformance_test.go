@@ -95,7 +95,7 @@ func podRulings() map[string]ruling {
 		"nodeName":                      {honoured, "must be this node"},
 		"hostNetwork":                   {ignored, noNetwork}, "hostname": {partly, "HOSTNAME is the Pod's name"},
 		"runtimeClassName":   {honoured, "maps to an isolation by the node's configuration; shared is refused with CreateContainerConfigError"},
-		"imagePullSecrets":   {ignored, "credentials come from the node's images.dockerConfig"},
+		"imagePullSecrets":   {honoured, "tried before the node's images.dockerConfig"},
 		"serviceAccountName": {honoured, inCluster}, "serviceAccount": {honoured, inCluster},
 		"automountServiceAccountToken": {honoured, inCluster}, "enableServiceLinks": {honoured, inCluster},
 		"readinessGates": {honoured, inCluster},

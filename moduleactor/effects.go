@@ -90,7 +90,7 @@ func (j job) do(ctx context.Context, e effect) report {
 
 func (j job) pull(ctx context.Context) report {
 	j.sys.Root().Send(j.self, j.found(looked{remote: j.remote()}))
-	img, err := j.cfg.Images.Ensure(ctx, j.run.Spec.Image, j.run.Spec.PullPolicy)
+	img, err := j.cfg.Images.EnsureWith(ctx, j.run.Spec.Image, j.run.Spec.PullPolicy, j.run.Spec.Keys)
 	return j.found(pulled{image: img, err: err})
 }
 
@@ -104,12 +104,12 @@ func (j job) remote() bool {
 	case image.IfNotPresent:
 	}
 	store, ok := j.cfg.Images.(interface {
-		Present(ref string) (image.Image, bool)
+		PresentWith(ref string, keys image.Keys) (image.Image, bool)
 	})
 	if !ok {
 		return true
 	}
-	_, present := store.Present(j.run.Spec.Image)
+	_, present := store.PresentWith(j.run.Spec.Image, j.run.Spec.Keys)
 	return !present
 }
 

@@ -17,6 +17,8 @@ type Spec struct {
 
 	Image      string
 	PullPolicy image.PullPolicy
+	// Keys are the credentials of the Pod for registries. They are for the pull and go nowhere else.
+	Keys image.Keys
 
 	// Command and Args override the image's entrypoint and cmd as in Kubernetes, after $(VAR) expansion.
 	Command, Args []string

@@ -10,9 +10,9 @@ import (
 
 // Images is where a module actor gets images from; image.Store implements it.
 type Images interface {
-	// Ensure returns the image, downloading it as the policy says. It blocks and obeys ctx. An error is an
-	// *image.Error.
-	Ensure(ctx context.Context, ref string, policy image.PullPolicy) (image.Image, error)
+	// EnsureWith returns the image, downloading it as the policy says, with the credentials of the Pod. It blocks and obeys
+	// ctx. An error is an *image.Error.
+	EnsureWith(ctx context.Context, ref string, policy image.PullPolicy, keys image.Keys) (image.Image, error)
 }
 
 // Runtime runs bundles; a bundle.Runtime does, through FromBundle.

@@ -152,6 +152,7 @@ func (a *podActor) resolve(ctx actor.Context, f resolve) {
 			answer.Err = nil // whatever the spec lacks, the guest has it
 			return answer
 		}
+		answer.Spec.Keys, answer.NoKeys = pullKeys(ctx, around)
 		// The last attempt is kept for its log and its ending, older ones are not. What cannot be removed now is tried
 		// again at the next attempt.
 		_ = bundles.RemoveAttempts(string(around.pod.UID), f.Container, 1)

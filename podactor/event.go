@@ -52,6 +52,8 @@ type (
 		Gen       uint64
 		Spec      moduleactor.Spec
 		Err       error
+		// NoKeys are the image pull secrets that could not be read.
+		NoKeys []string
 	}
 	// reported brings what a module actor tells of its attempt.
 	reported struct{ Fact moduleactor.Fact }

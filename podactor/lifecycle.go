@@ -96,6 +96,7 @@ func (m *machine) onResolved(e resolved) {
 			NotStarted: true, Attempt: c.Attempt, FinishedAt: m.now,
 		})
 	default:
+		m.warnMissingKeys(e.NoKeys)
 		c.Attached, c.AttachedAt = true, m.now
 		m.emit(run{moduleactor.Run{Spec: e.Spec, Attempt: c.Attempt, Adopt: c.Adopting}})
 		if !c.KillBy.IsZero() { // asked for while there was nobody to tell

@@ -36,7 +36,8 @@ func (m *machine) onRefreshed(e refreshed) {
 	for i := range m.Containers {
 		c := &m.Containers[i]
 		spec := m.spec(c)
-		if c.Stage == ModuleBackOff && c.Waiting == actors.ReasonCreateContainerConfigError && environmentUses(spec, e.Kind, e.Name) {
+		unconfigured := c.Stage == ModuleBackOff && c.Waiting == actors.ReasonCreateContainerConfigError
+		if unconfigured && environmentUses(spec, e.Kind, e.Name) || c.failedPull() && pullsWith(m.Pod, e.Kind, e.Name) {
 			c.RetryAt = time.Time{}
 			m.start(c)
 		}

@@ -41,7 +41,7 @@ func (e *answerError) Error() string {
 	said := e.said()
 	switch e.err.StatusCode {
 	case http.StatusUnauthorized:
-		return fmt.Sprintf("%s: unauthorized: %s; give credentials in a docker config file (--docker-config)", e.what, said)
+		return fmt.Sprintf("%s: unauthorized: %s; give credentials in a docker config file (--docker-config) or, for a Pod, in imagePullSecrets", e.what, said)
 	case http.StatusForbidden:
 		return fmt.Sprintf("%s: denied: %s; the credentials do not allow it", e.what, said)
 	case http.StatusNotFound:

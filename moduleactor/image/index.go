@@ -32,6 +32,7 @@ type entry struct {
 	manifest v1.Descriptor
 	added    time.Time
 	imported bool // from a file: no registry has it
+	access   access
 }
 
 func (e entry) hex() string { return e.manifest.Digest.Hex }
@@ -79,6 +80,10 @@ func parseIndex(b []byte) ([]entry, error) {
 		if e.ref == "" || e.id == "" {
 			continue // another tool's entry: not an image we can run, but not ours to judge
 		}
+		var err error
+		if e.access, err = parseAccess(desc.Annotations[annotationAccess]); err != nil {
+			return nil, fmt.Errorf("manifests[%d]: %w", i, err)
+		}
 		e.imported = desc.Annotations[annotationImported] == "true"
 		if e.added, err = time.Parse(time.RFC3339Nano, desc.Annotations[annotationAdded]); err != nil {
 			e.added = time.Time{}
@@ -99,6 +104,13 @@ func (d disk) writeIndex(entries []entry) error {
 		}
 		if e.imported {
 			desc.Annotations[annotationImported] = "true"
+		}
+		if e.access != nil {
+			text, err := e.access.encode()
+			if err != nil {
+				return err
+			}
+			desc.Annotations[annotationAccess] = text
 		}
 		m.Manifests = append(m.Manifests, desc)
 	}

@@ -81,7 +81,7 @@ func (s *Store) importOnce(ctx context.Context, file string, r reference) (entry
 		return entry{}, record{}, err
 	}
 	f := fetched{top: top, manifest: blobOf{raw: a.raw, digest: top}, mediaType: types.OCIManifestSchema1}
-	e, err := s.add(r, f, true)
+	e, err := s.put(r, f, func(_, next *entry) { next.imported = true })
 	return e, rec, err
 }
 

@@ -25,7 +25,7 @@ type pulled struct {
 const parallelLayers = 3
 
 // pull waits for a slot and gets the image from the first source that has it.
-func (s *Store) pull(ctx context.Context, r reference) (pulled, error) {
+func (s *Store) pull(ctx context.Context, r reference, keys Keys) (pulled, error) {
 	start := s.cfg.Clock.Now()
 	select {
 	case s.slots <- struct{}{}:
@@ -40,7 +40,7 @@ func (s *Store) pull(ctx context.Context, r reference) (pulled, error) {
 	}
 	var failed []error
 	for i, repo := range sources {
-		p, err := s.pullFrom(ctx, r, repo)
+		p, err := s.pullFrom(ctx, r, repo, keys)
 		if err == nil {
 			p.waited = waited
 			return p, nil
@@ -65,9 +65,27 @@ func sourcesError(failed []error) error {
 	return err
 }
 
-// pullFrom pulls from one repository. When another process deletes parts of the image meanwhile, it starts over.
-func (s *Store) pullFrom(ctx context.Context, r reference, repo name.Repository) (pulled, error) {
-	sess, err := s.remote.open(ctx, repo, transport.PullScope)
+// pullFrom pulls from one repository, with the first credentials that it accepts.
+func (s *Store) pullFrom(ctx context.Context, r reference, repo name.Repository, keys Keys) (pulled, error) {
+	var failure error
+	for _, d := range s.remote.doors(ctx, repo, transport.PullScope, keys) {
+		p, err := s.pullThrough(ctx, r, d)
+		if err == nil {
+			return p, nil
+		}
+		if !errors.Is(err, errNoDoor) {
+			failure = err
+		}
+		if ctx.Err() != nil || !denied(err) {
+			break
+		}
+	}
+	return pulled{}, failure
+}
+
+// pullThrough pulls with certain credentials. When another process deletes parts of the image meanwhile, it starts over.
+func (s *Store) pullThrough(ctx context.Context, r reference, d door) (pulled, error) {
+	sess, err := d.open()
 	if err != nil {
 		return pulled{}, err
 	}
@@ -81,7 +99,7 @@ func (s *Store) pullFrom(ctx context.Context, r reference, repo name.Repository)
 		}
 		var e entry
 		if err == nil {
-			e, err = s.add(r, f, false)
+			e, err = s.add(r, f, d.grant())
 		}
 		if err == nil {
 			return pulled{entry: e, record: rec}, nil
@@ -194,8 +212,22 @@ func (s *Store) fetchBlob(ctx context.Context, r reference, sess *session, desc 
 	return err
 }
 
-// add writes the reference into the index, if all that belongs to it is still there.
-func (s *Store) add(r reference, f fetched, imported bool) (entry, error) {
+// add writes a reference that was pulled into the index, with the grant it was pulled by.
+func (s *Store) add(r reference, f fetched, g *grant) (entry, error) {
+	return s.put(r, f, func(old, next *entry) {
+		switch {
+		case g == nil:
+		case old == nil || old.id != next.id:
+			next.access = access{*g}
+		default:
+			next.access = old.access.with(g)
+		}
+	})
+}
+
+// put writes the reference into the index, if all that belongs to it is still there. Fill completes the entry, given the
+// one that it replaces; nil if there is none.
+func (s *Store) put(r reference, f fetched, fill func(old, next *entry)) (entry, error) {
 	hash, err := v1.NewHash(f.manifest.digest)
 	if err != nil {
 		return entry{}, err
@@ -210,7 +242,7 @@ func (s *Store) add(r reference, f fetched, imported bool) (entry, error) {
 	}
 	now := s.cfg.Clock.Now()
 	e := entry{
-		ref: r.key(), id: r.id(f.top), added: now, imported: imported,
+		ref: r.key(), id: r.id(f.top), added: now,
 		manifest: v1.Descriptor{MediaType: f.mediaType, Digest: hash, Size: int64(len(f.manifest.raw))},
 	}
 	entries, err := s.disk.readIndex()
@@ -218,11 +250,15 @@ func (s *Store) add(r reference, f fetched, imported bool) (entry, error) {
 		return entry{}, err
 	}
 	var keep []entry
-	for _, old := range entries {
+	var before *entry
+	for i, old := range entries {
 		if old.ref != e.ref {
 			keep = append(keep, old)
+		} else {
+			before = &entries[i]
 		}
 	}
+	fill(before, &e)
 	s.disk.touch(hash.Hex, now)
 	return e, s.disk.writeIndex(append(keep, e))
 }

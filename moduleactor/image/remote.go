@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -94,12 +95,42 @@ type session struct {
 	client *http.Client
 }
 
-// open asks the registry how it wants to be talked to and gets a token if it wants one.
+// open goes to a repository with the node's own credentials, if it has any.
 func (r *registries) open(ctx context.Context, repo name.Repository, scope string) (*session, error) {
 	auth, err := credentials(ctx, r.dockerConfig, repo.RegistryStr(), repo.RepositoryStr())
 	if err != nil {
 		return nil, err
 	}
+	return r.openAs(ctx, repo, scope, auth)
+}
+
+// doors are the ways into a repository, in the order in which to try them: the keys, then the node's credentials, and
+// nobody's only where there is nothing else.
+func (r *registries) doors(ctx context.Context, repo name.Repository, scope string, keys Keys) []door {
+	var out []door
+	for _, k := range keys.matching(repo) {
+		out = append(out, door{key: &k, open: func() (*session, error) {
+			return r.openAs(ctx, repo, scope, authn.FromConfig(k.auth))
+		}})
+	}
+	return append(out, door{open: func() (*session, error) {
+		auth, err := credentials(ctx, r.dockerConfig, repo.RegistryStr(), repo.RepositoryStr())
+		if err != nil {
+			return nil, err
+		}
+		if len(out) > 0 && auth == authn.Anonymous {
+			return nil, errNoDoor
+		}
+		return r.openAs(ctx, repo, scope, auth)
+	}})
+}
+
+// errNoDoor is a way that is none.
+var errNoDoor = errors.New("the node has no credentials")
+
+// openAs asks the registry how it wants to be talked to and gets a token if it wants one.
+func (r *registries) openAs(ctx context.Context, repo name.Repository, scope string, auth authn.Authenticator) (*session, error) {
+	var err error
 	var rt http.RoundTripper
 	err = retry(ctx, r.clock, func() (bool, error) {
 		var err error

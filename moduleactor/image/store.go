@@ -122,7 +122,20 @@ var ErrNotFound = errors.New("image not found")
 // Ensure returns the image, downloading it as the policy says; an empty policy is the kubelet's default for the
 // reference. It blocks and obeys ctx. An error is an *Error. Callers that want the same image at the same time share one
 // download, which ends when the last of them has lost interest.
+//
+// It speaks for the node itself: an image that is in the store may be used, whoever had it pulled.
 func (s *Store) Ensure(ctx context.Context, ref string, policy PullPolicy) (Image, error) {
+	return s.ensure(ctx, ref, policy, nil)
+}
+
+// EnsureWith is Ensure for a Pod that brings credentials, or none. Its keys are tried before the node's own. An image that
+// was pulled with the credentials of other Pods is as good as absent for a Pod that has not the same: the registry is
+// asked whether it may have it.
+func (s *Store) EnsureWith(ctx context.Context, ref string, policy PullPolicy, keys Keys) (Image, error) {
+	return s.ensure(ctx, ref, policy, &keys)
+}
+
+func (s *Store) ensure(ctx context.Context, ref string, policy PullPolicy, keys *Keys) (Image, error) {
 	start := s.cfg.Clock.Now()
 	r, err := parseReference(ref)
 	if err != nil {
@@ -134,7 +147,7 @@ func (s *Store) Ensure(ctx context.Context, ref string, policy PullPolicy) (Imag
 	switch policy {
 	case Always:
 	case IfNotPresent, Never:
-		img, ok, err := s.find(r)
+		img, ok, err := s.find(r, keys)
 		if err != nil {
 			return Image{}, sentence(ImageInspectError, "Failed to inspect image %q: %w", ref, err)
 		}
@@ -147,7 +160,7 @@ func (s *Store) Ensure(ctx context.Context, ref string, policy PullPolicy) (Imag
 	default:
 		return Image{}, sentence(ErrImagePull, "Failed to pull image %q: unknown pull policy %q (allowed: Always, IfNotPresent, Never)", ref, string(policy))
 	}
-	p, err := s.pulls.do(ctx, r.key(), func(ctx context.Context) (pulled, error) { return s.pull(ctx, r) })
+	p, err := s.share(ctx, r, keys)
 	if err != nil {
 		return Image{}, pullError(r, err)
 	}
@@ -156,24 +169,47 @@ func (s *Store) Ensure(ctx context.Context, ref string, policy PullPolicy) (Imag
 	return img, nil
 }
 
+// share pulls, together with whoever wants the same with the same credentials.
+func (s *Store) share(ctx context.Context, r reference, keys *Keys) (pulled, error) {
+	var k Keys
+	if keys != nil {
+		k = *keys
+	}
+	if err := k.problem(); err != nil {
+		return pulled{}, err
+	}
+	return s.pulls.do(ctx, r.key()+" "+k.fingerprint(), func(ctx context.Context) (pulled, error) { return s.pull(ctx, r, k) })
+}
+
 // Present returns the image if it is in the store, without asking a registry.
-func (s *Store) Present(ref string) (Image, bool) {
+func (s *Store) Present(ref string) (Image, bool) { return s.present(ref, nil) }
+
+// PresentWith is Present for a Pod: an image that it may not use is not there.
+func (s *Store) PresentWith(ref string, keys Keys) (Image, bool) { return s.present(ref, &keys) }
+
+func (s *Store) present(ref string, keys *Keys) (Image, bool) {
 	r, err := parseReference(ref)
 	if err != nil {
 		return Image{}, false
 	}
-	img, ok, err := s.find(r)
+	img, ok, err := s.find(r, keys)
 	return img, ok && err == nil
 }
 
-// find looks a reference up and notes that it was used.
-func (s *Store) find(r reference) (Image, bool, error) {
+// find looks a reference up and notes that it was used. With keys, only what they permit is found.
+func (s *Store) find(r reference, keys *Keys) (Image, bool, error) {
 	entries, err := s.disk.readIndex()
 	if err != nil {
 		return Image{}, false, err
 	}
+	var mine []key
+	if keys != nil {
+		if mine, err = s.keysFor(r, *keys); err != nil {
+			return Image{}, false, err
+		}
+	}
 	for _, e := range entries {
-		if !e.matches(r) {
+		if !e.matches(r) || (keys != nil && !e.access.permits(mine)) {
 			continue
 		}
 		rec, err := s.disk.readRecord(e.hex())

@@ -22,7 +22,7 @@ type Images struct {
 	pulls map[string]int
 }
 
-// Pull is what one call of Ensure does.
+// Pull is what one call of EnsureWith does.
 type Pull struct {
 	// Took is how long it takes, Deaf that it does not obey its context.
 	Took time.Duration
@@ -35,8 +35,8 @@ type Pull struct {
 	Image image.Image
 }
 
-// Ensure implements moduleactor.Images.
-func (i *Images) Ensure(ctx context.Context, ref string, _ image.PullPolicy) (image.Image, error) {
+// EnsureWith implements moduleactor.Images.
+func (i *Images) EnsureWith(ctx context.Context, ref string, _ image.PullPolicy, _ image.Keys) (image.Image, error) {
 	p := i.next(ref)
 	if p.Panic {
 		panic("images: scripted panic")
