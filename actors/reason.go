@@ -55,6 +55,9 @@ const (
 	ReasonFailedMount         Reason = "FailedMount"
 	ReasonExceededGracePeriod Reason = "ExceededGracePeriod"
 	ReasonInspectFailed       Reason = "InspectFailed"
+	ReasonNetworkNotReady     Reason = "NetworkNotReady"
 
 	ReasonFailedToRetrieveImagePullSecret Reason = "FailedToRetrieveImagePullSecret"
+	// ReasonFailedCreatePodSandBox is a Pod that gets no address although there is a network.
+	ReasonFailedCreatePodSandBox Reason = "FailedCreatePodSandBox"
 )

@@ -56,7 +56,7 @@ func sections() []section {
 		{path: "spec", of: corev1.PodSpec{}, rulings: podRulings()},
 		{path: "spec.containers[]", of: corev1.Container{}, rulings: containerRulings()},
 		{path: "spec.containers[].env[].valueFrom", of: corev1.EnvVarSource{}, rulings: map[string]ruling{
-			"fieldRef":         {partly, "all but status.podIP and status.podIPs, as Pods have no addresses yet"},
+			"fieldRef":         {honoured, ""},
 			"resourceFieldRef": {honoured, ""},
 			"configMapKeyRef":  {honoured, inCluster},
 			"secretKeyRef":     {honoured, inCluster},
@@ -93,7 +93,7 @@ func podRulings() map[string]ruling {
 		"restartPolicy":       {honoured, ""}, "activeDeadlineSeconds": {honoured, ""},
 		"terminationGracePeriodSeconds": {honoured, "as an upper bound: see ADR 10"},
 		"nodeName":                      {honoured, "must be this node"},
-		"hostNetwork":                   {ignored, noNetwork}, "hostname": {partly, "HOSTNAME is the Pod's name"},
+		"hostNetwork":                   {honoured, "the Pod has the node's address"}, "hostname": {partly, "HOSTNAME is the Pod's name"},
 		"runtimeClassName":   {honoured, "maps to an isolation by the node's configuration; shared is refused with CreateContainerConfigError"},
 		"imagePullSecrets":   {honoured, "tried before the node's images.dockerConfig"},
 		"serviceAccountName": {honoured, inCluster}, "serviceAccount": {honoured, inCluster},

@@ -21,7 +21,7 @@ func newProps(
 	return sys.Props(actors.KindNode, cfg.NodeName, actors.PodRef{}, func(h *actors.Handle) actor.Actor {
 		return &root{
 			sys: sys, cfg: cfg, deps: deps, handle: h,
-			machine: newMachine(cfg.MaxPods, cfg.Admit, cfg.Supervision),
+			machine: newMachine(cfg.MaxPods, cfg.Admit, cfg.Network, cfg.Supervision),
 			pods:    map[string]child{}, failures: map[string]failed{}, wakes: map[string]func(){},
 			workers: map[uint64]*actors.Worker{}, closed: map[chan<- struct{}]struct{}{}, limits: limits,
 		}
@@ -112,6 +112,8 @@ func (a *root) onCommand(ctx actor.Context, c Command) {
 		a.step(ctx, c)
 	case Tune:
 		*a.limits = c.Supervision.Node
+		a.step(ctx, c)
+	case Connect:
 		a.step(ctx, c)
 	case Drain:
 		a.step(ctx, c)

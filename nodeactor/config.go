@@ -22,6 +22,8 @@ type Config struct {
 	// called on the actor's goroutine, in the order of creation: it must not block, nor change what it is given. Nil: all
 	// are taken.
 	Admit func(pod *corev1.Pod, others []*corev1.Pod) *podactor.Rejection
+	// Network holds until the first Connect.
+	Network Network
 	// Supervision holds until the first Tune.
 	Supervision actors.Supervision
 	// OnStatus is told of every new status of a Pod, OnEnded of a Pod that left nothing behind and is forgotten. Both

@@ -138,6 +138,9 @@ func (t *turn) brief(p *pod) {
 	if t.tuned {
 		t.do(tell{p.uid, podactor.Tune{Supervision: t.sup}})
 	}
+	if p.start.Network != (podactor.Network{}) {
+		t.do(tell{p.uid, podactor.Connect{Network: p.start.Network}})
+	}
 	t.do(tell{p.uid, podactor.Apply{Pod: p.wanted.DeepCopy()}})
 	if p.ending {
 		t.do(tell{p.uid, p.terminate()})
@@ -191,6 +194,7 @@ func (t *turn) fail(p *pod) {
 	t.do(observe{actors.Notice{
 		Time: t.now, Pod: refOf(p.wanted), Warning: true, Reason: actors.ReasonAgentError, Message: "Pod actor " + p.text,
 	}})
+	t.release(p)
 	if p.ending {
 		t.move(p, stageClearing)
 		t.clear(p)

@@ -56,6 +56,7 @@ type resumed struct{ present map[string]bool }
 func (Apply) event()     {}
 func (Remove) event()    {}
 func (Resync) event()    {}
+func (Connect) event()   {}
 func (Tune) event()      {}
 func (Drain) event()     {}
 func (Refresh) event()   {}

@@ -75,6 +75,9 @@ func (t *turn) admit(p *pod) {
 	if !p.here && p.wanted.DeletionTimestamp == nil {
 		p.start.Reject = t.rejection(p)
 	}
+	if p.start.Reject == nil {
+		t.connect(p)
+	}
 	t.spawn(p)
 }
 

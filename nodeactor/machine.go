@@ -3,6 +3,7 @@ package nodeactor
 import (
 	"cmp"
 	"iter"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -16,7 +17,8 @@ import (
 // as it was.
 type machine struct {
 	node
-	pods map[string]*pod // never changed in place
+	pods map[string]*pod       // never changed in place
+	held map[netip.Addr]string // the addresses of Pods, and whose they are
 }
 
 // node is what there is besides the Pods.
@@ -29,7 +31,9 @@ type node struct {
 	early   []event
 	orphans []string // UIDs of directories that no checkpoint explains; nil after the first Resync
 	drains  []chan<- struct{}
-	seq     uint64 // source of orders and generations
+	network Network
+	lastIP  netip.Addr // the address that was given last
+	seq     uint64     // source of orders and generations
 }
 
 // pod is one Pod as its node sees it.
@@ -42,6 +46,9 @@ type pod struct {
 	wanted, next *corev1.Pod
 	status       corev1.PodStatus
 	start        podactor.Start // what its actor begins with
+
+	// ip is the address that nobody else may have; none after the Pod has ended.
+	ip netip.Addr
 
 	here bool // an earlier daemon ran it, so there is room for it
 
@@ -58,25 +65,33 @@ type pod struct {
 }
 
 func newMachine(
-	maxPods int, admits func(*corev1.Pod, []*corev1.Pod) *podactor.Rejection, sup actors.Supervision,
+	maxPods int, admits func(*corev1.Pod, []*corev1.Pod) *podactor.Rejection, network Network, sup actors.Supervision,
 ) machine {
-	return machine{node: node{state: stateStarting, maxPods: maxPods, admits: admits, sup: sup}, pods: map[string]*pod{}}
+	return machine{
+		node: node{state: stateStarting, maxPods: maxPods, admits: admits, network: network, sup: sup},
+		pods: map[string]*pod{}, held: map[netip.Addr]string{},
+	}
 }
 
 // turn is one step: what becomes of the node, the Pods that change, and what is to be done.
 type turn struct {
 	node
 	before map[string]*pod
-	after  map[string]*pod // nil: forgotten
+	after  map[string]*pod       // nil: forgotten
+	held   map[netip.Addr]string // before; holder knows better
+	given  map[netip.Addr]string
 	now    time.Time
 	out    []effect
 }
 
 // step is the machine's transition function. It knows no clock and does nothing itself.
 func (m *machine) step(ev event, now time.Time) []effect {
-	t := &turn{node: m.node, before: m.pods, after: map[string]*pod{}, now: now}
+	t := &turn{
+		node: m.node, before: m.pods, after: map[string]*pod{}, held: m.held, given: map[netip.Addr]string{}, now: now,
+	}
 	t.on(ev)
 	m.node = t.node
+	m.hold(t.after)
 	for uid, p := range t.after {
 		if p == nil {
 			delete(m.pods, uid)
@@ -85,6 +100,20 @@ func (m *machine) step(ev event, now time.Time) []effect {
 		m.pods[uid] = p
 	}
 	return t.out
+}
+
+// hold brings the addresses up to date, before the Pods are.
+func (m *machine) hold(after map[string]*pod) {
+	for uid := range after {
+		if p := m.pods[uid]; p != nil {
+			delete(m.held, p.ip)
+		}
+	}
+	for uid, p := range after {
+		if p != nil && p.ip.IsValid() {
+			m.held[p.ip] = uid
+		}
+	}
 }
 
 func (t *turn) on(ev event) {
@@ -99,6 +128,8 @@ func (t *turn) on(ev event) {
 		t.onRemove(ev)
 	case Resync:
 		t.onResync(ev)
+	case Connect:
+		t.onConnect(ev)
 	case Tune:
 		t.onTune(ev)
 	case Drain:
@@ -128,7 +159,7 @@ func waitsForRecovery(ev event) bool {
 	switch ev.(type) {
 	case Apply, Remove, Resync, Drain:
 		return true
-	case Tune, Refresh, recovered, changed, ended, failed, gone, due, cleared, resumed:
+	case Connect, Tune, Refresh, recovered, changed, ended, failed, gone, due, cleared, resumed:
 	}
 	return false
 }
@@ -191,6 +222,7 @@ func (t *turn) forget(p *pod) {
 	if p.next != nil && t.state != stateDraining {
 		t.admit(t.add(p.uid, p.next))
 	}
+	t.connectWaiting()
 	t.admitWaiting()
 	t.concludeDrain()
 }
@@ -222,6 +254,9 @@ func (t *turn) onChanged(ev changed) {
 	}
 	p.status = ev.status
 	t.do(publish{p.wanted, ev.status})
+	if isOver(ev.status) {
+		t.release(p)
+	}
 }
 
 func (t *turn) onTune(ev Tune) {
@@ -254,6 +289,10 @@ func (t *turn) onRecovered(ev recovered) {
 	for i := range ev.left.Checkpoints {
 		t.recover(&ev.left.Checkpoints[i])
 	}
+	t.reconnect()
+	for _, p := range t.all() {
+		t.spawn(p)
+	}
 	t.become(stateSyncing, "recovered")
 	early := t.early
 	t.early = nil
@@ -273,7 +312,6 @@ func (t *turn) recover(c *podactor.Checkpoint) {
 	}
 	p.start.Checkpoint = c
 	t.move(p, stageLive)
-	t.spawn(p)
 }
 
 func (t *turn) spawn(p *pod) {

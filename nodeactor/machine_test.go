@@ -16,13 +16,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/wazlet/wazlet/actors"
+	"github.com/wazlet/wazlet/nodeactor/podcidr"
 	"github.com/wazlet/wazlet/podactor"
 )
 
 var update = flag.Bool("update", false, "rewrite testdata/*.txt")
 
 // TestMachine replays scripts: "> " begins an event, "# " a comment, everything else is what the machine wants done. A
-// Pod is written uid or uid=name; u1 and u1=a are different Pods' UIDs and names.
+// Pod is written uid or uid=name; u1 and u1=a are different Pods' UIDs and names. With ~ at the end it is on the host's network.
 func TestMachine(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -50,7 +51,7 @@ func TestMachine(t *testing.T) {
 
 func play(t *testing.T, script string) string {
 	t.Helper()
-	m := newMachine(2, admitTest, actors.DefaultSupervision())
+	m := newMachine(2, admitTest, Network{}, actors.DefaultSupervision())
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	done := make(chan struct{})
 	var out strings.Builder
@@ -88,11 +89,14 @@ func admitTest(pod *corev1.Pod, others []*corev1.Pod) *podactor.Rejection {
 }
 
 func testPod(word string) *corev1.Pod {
+	word, host := strings.CutSuffix(word, "~")
 	uid, name, ok := strings.Cut(word, "=")
 	if !ok {
 		name = uid
 	}
-	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: types.UID(uid), Namespace: "ns", Name: name}}
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{UID: types.UID(uid), Namespace: "ns", Name: name}, Spec: corev1.PodSpec{HostNetwork: host},
+	}
 }
 
 func parse(t *testing.T, m *machine, line string, done chan struct{}) event {
@@ -134,6 +138,11 @@ func parse(t *testing.T, m *machine, line string, done chan struct{}) event {
 		return Resync{Pods: pods}
 	case "refresh":
 		return Refresh{Kind: "ConfigMap", Namespace: words[1], Name: words[2]}
+	case "room": // for so many Pods
+		m.maxPods = len(words) - 1
+		return due{}
+	case "network":
+		return Connect{parseNetwork(t, words[1:])}
 	case "tune":
 		return Tune{Supervision: actors.DefaultSupervision()}
 	case "exitNode":
@@ -175,7 +184,17 @@ func parse(t *testing.T, m *machine, line string, done chan struct{}) event {
 	return nil
 }
 
-// parseRemains reads uid, !uid for an orphan, ?text for a corrupt file, uid=name,Phase for one that came to its end.
+// parseNetwork reads a CIDR or a problem.
+func parseNetwork(t *testing.T, words []string) Network {
+	t.Helper()
+	cidr, err := podcidr.Parse(words[0])
+	if err != nil {
+		return Network{Problem: strings.Join(words, " ")}
+	}
+	return Network{CIDR: cidr}
+}
+
+// parseRemains reads uid@address, uid, !uid for an orphan, ?text for a corrupt file, uid=name,Phase for one that came to its end.
 func parseRemains(words []string) Remains {
 	var r Remains
 	for _, w := range words {
@@ -186,8 +205,11 @@ func parseRemains(words []string) Remains {
 			r.Errs = append(r.Errs, errors.New(w[1:]))
 		default:
 			name, phase, over := strings.Cut(w, ",")
-			c := podactor.Checkpoint{State: podactor.State{Pod: testPod(name)}}
+			name, ip, _ := strings.Cut(name, "@")
+			c := podactor.Checkpoint{State: podactor.State{Pod: testPod(name), PodIP: ip}}
 			switch {
+			case over && phase == "finished":
+				c.State.Stage, c.State.Outcome = podactor.StageFinished, &podactor.Outcome{Phase: corev1.PodSucceeded}
 			case over && phase == "deleted":
 				c.State.Deletion = &podactor.Deletion{Grace: time.Second}
 			case over:
@@ -209,10 +231,13 @@ func show(e effect) string {
 		if r := e.start.Reject; r != nil {
 			s += fmt.Sprintf(", rejected: %s %q", r.Reason, r.Message)
 		}
-		return s
+		return s + showNetwork(e.start.Network)
 	case tell:
 		if c, ok := e.command.(podactor.Terminate); ok {
 			return strings.TrimSpace(fmt.Sprintf("tell %s Terminate in %s %s", e.uid, c.Grace, c.Reason))
+		}
+		if c, ok := e.command.(podactor.Connect); ok {
+			return fmt.Sprintf("tell %s Connect%s", e.uid, showNetwork(c.Network))
 		}
 		return fmt.Sprintf("tell %s %s", e.uid, strings.TrimPrefix(fmt.Sprintf("%T", e.command), "podactor."))
 	case wake:
@@ -247,9 +272,19 @@ func show(e effect) string {
 	return strings.TrimPrefix(fmt.Sprintf("%T", e), "nodeactor.")
 }
 
+func showNetwork(n podactor.Network) string {
+	switch {
+	case n.Wait != nil:
+		return fmt.Sprintf(", waits: %s %q", n.Wait.Reason, n.Wait.Message)
+	case n.IP != "":
+		return " at " + n.IP
+	}
+	return ""
+}
+
 // TestPanicChangesNothing has a bug in a step: the state before it stays.
 func TestPanicChangesNothing(t *testing.T) {
-	m := newMachine(0, nil, actors.DefaultSupervision())
+	m := newMachine(0, nil, Network{}, actors.DefaultSupervision())
 	m.step(recovered{}, time.Time{})
 	m.step(Apply{Pod: testPod("u1")}, time.Time{})
 	before := m.list()

@@ -29,6 +29,9 @@ type Resync struct{ Pods []*corev1.Pod }
 // Tune replaces the supervision parameters of the whole tree.
 type Tune struct{ Supervision actors.Supervision }
 
+// Connect replaces the network. Pods that have an address keep it.
+type Connect struct{ Network Network }
+
 // Drain ends all Pods. When the last one is gone, Done is closed.
 type Drain struct{ Done chan<- struct{} }
 
@@ -42,6 +45,7 @@ type List struct{ Reply chan<- []*corev1.Pod }
 func (Apply) command()   {}
 func (Remove) command()  {}
 func (Resync) command()  {}
+func (Connect) command() {}
 func (Tune) command()    {}
 func (Drain) command()   {}
 func (List) command()    {}

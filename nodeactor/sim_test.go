@@ -25,6 +25,7 @@ import (
 	"github.com/wazlet/wazlet/moduleactor/bundle"
 	"github.com/wazlet/wazlet/moduleactor/moduleactortest"
 	"github.com/wazlet/wazlet/nodeactor"
+	"github.com/wazlet/wazlet/nodeactor/podcidr"
 	"github.com/wazlet/wazlet/podactor"
 )
 
@@ -72,7 +73,7 @@ func TestSimulation(t *testing.T) {
 	}
 	t.Logf("%d seeds: %v", len(seeds), total)
 	if len(seeds) >= 100 {
-		for _, k := range []string{"starts", "adoptions", "ended", "given up", "rejected", "out of cpu", "ended by the API", "node crashes", "module crashes", "pod crashes", "daemon restarts"} {
+		for _, k := range []string{"starts", "adoptions", "ended", "given up", "rejected", "out of cpu", "ended by the API", "addresses", "waits for an address", "node crashes", "module crashes", "pod crashes", "daemon restarts"} {
 			if total[k] == 0 {
 				t.Errorf("no seed had %s: the simulation has lost its point", k)
 			}
@@ -145,7 +146,7 @@ func (d *driver) spawn() {
 	sys := d.sim.System()
 	pods := podactor.Config{RootDir: d.world.root, PodLogsDir: d.world.root + "/logs", NodeName: "node", Supervision: d.sup}
 	node, err := nodeactor.Spawn(sys, nodeactor.Config{
-		RootDir: d.world.root, NodeName: "node", MaxPods: 4, Supervision: d.sup,
+		RootDir: d.world.root, NodeName: "node", MaxPods: 4, Network: d.network(), Supervision: d.sup,
 		OnStatus: d.world.onStatus, OnEnded: d.world.onEnded, Admit: d.world.admit,
 	}, nodeactor.Deps{
 		Disk:  disk{d.world},
@@ -166,6 +167,24 @@ func (d *driver) spawn() {
 		d.t.Fatal(err)
 	}
 	d.node = node
+}
+
+// network is one with room for all Pods, one without, or none at all, until the next one.
+func (d *driver) network() nodeactor.Network {
+	d.t.Helper()
+	n := d.rng.IntN(10)
+	if n == 0 {
+		return nodeactor.Network{Problem: "not now"}
+	}
+	text := "10.0.0.0/29"
+	if n < 4 {
+		text = "10.1.0.0/30"
+	}
+	cidr, err := podcidr.Parse(text)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return nodeactor.Network{CIDR: cidr}
 }
 
 func (d *driver) send(m nodeactor.Command) { d.sim.System().Root().Send(d.node, m) }
@@ -202,6 +221,8 @@ func (d *driver) act() {
 		d.restartDaemon()
 	case n < 97:
 		d.giveUp(d.any())
+	default:
+		d.send(nodeactor.Connect{Network: d.network()})
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -32,6 +33,7 @@ type world struct {
 	pods    map[string]*corev1.Pod // every Pod that was ever applied, by UID
 	deleted map[string]time.Time   // when it stopped being wanted
 	phases  map[string]corev1.PodPhase
+	ips     map[string]string    // the addresses of Pods, as last told
 	ending  map[string]time.Time // when the pod actor went to Terminating
 	last    map[string]ending    // by pod and container
 	// upset says that something besides the restart policy delayed the container since its last end, calmAt when the
@@ -70,7 +72,7 @@ func newWorld(sim *actorstest.Simulation, root string) *world {
 	w := &world{
 		sim: sim, root: root, disk: nodeactor.NewDisk(nil, root, ""),
 		guests: map[bundle.ID]*guest{}, pods: map[string]*corev1.Pod{}, deleted: map[string]time.Time{},
-		phases: map[string]corev1.PodPhase{}, ending: map[string]time.Time{}, last: map[string]ending{},
+		phases: map[string]corev1.PodPhase{}, ips: map[string]string{}, ending: map[string]time.Time{}, last: map[string]ending{},
 		upset: map[string]bool{}, calmAt: map[string]time.Time{}, spent: map[string]bool{},
 		givenUp: map[string]bool{}, stats: map[string]int{},
 	}
@@ -113,6 +115,7 @@ func (w *world) start(id bundle.ID) *guest {
 	w.checkRoom(id, pod)
 	w.checkOrder(id, pod)
 	w.checkRestart(id, pod)
+	w.checkAddress(id.PodUID)
 	g := &guest{id: id, begun: now}
 	w.guests[id] = g
 	w.stats["starts"]++
@@ -149,6 +152,31 @@ func (w *world) checkRoom(id bundle.ID, pod *corev1.Pod) {
 	}
 	if used > capacity {
 		w.violated("%s starts with %d CPUs in use of %d", id, used, capacity)
+	}
+}
+
+// checkAddress wants the address of a Pod that runs for itself.
+func (w *world) checkAddress(uid string) {
+	for _, g := range w.guests {
+		if other := g.id.PodUID; g.exit == nil && other != uid && w.ips[uid] != "" && w.ips[other] == w.ips[uid] {
+			w.violated("pod %s runs on address %s, which %s has", uid, w.ips[uid], g.id)
+		}
+	}
+}
+
+// noteAddress follows the address that a status tells.
+func (w *world) noteAddress(uid, ip string) {
+	if ip == "" {
+		return
+	}
+	alive := len(w.alive(uid)) > 0
+	if before := w.ips[uid]; alive && before != "" && before != ip {
+		w.violated("pod %s runs on address %s and is said to have %s", uid, before, ip)
+	}
+	w.ips[uid] = ip
+	w.stats["addresses"]++
+	if alive {
+		w.checkAddress(uid)
 	}
 }
 
@@ -240,6 +268,7 @@ func (w *world) alive(uid string) []string {
 // forget drops the memory of a Pod that is gone: what comes under its UID is another life.
 func (w *world) forget(uid string) {
 	delete(w.phases, uid)
+	delete(w.ips, uid)
 	delete(w.ending, uid)
 	for k := range w.last {
 		if k[:len(uid)+1] == uid+"/" {
@@ -263,6 +292,12 @@ func (w *world) onStatus(pod *corev1.Pod, s corev1.PodStatus) {
 		w.violated("pod %s was %s and became %s", uid, before, s.Phase)
 	}
 	w.phases[uid] = s.Phase
+	w.noteAddress(uid, s.PodIP)
+	for _, c := range s.ContainerStatuses {
+		if c.State.Waiting != nil && strings.Contains(c.State.Waiting.Message, "no free address") {
+			w.stats["waits for an address"]++
+		}
+	}
 	if s.Reason == string(actors.ReasonAgentError) {
 		w.stats["given up"]++
 		if alive := w.alive(uid); len(alive) > 0 {

@@ -54,6 +54,9 @@ func newLedger(sys *actors.System, cfg Config, start Start) *ledger {
 	} else {
 		l.state = newState(start.Pod, cfg.Supervision, sys.Clock().Now())
 	}
+	if start.Network != (Network{}) {
+		l.state.PodIP, l.state.Wait = start.Network.IP, start.Network.Wait
+	}
 	return l
 }
 
@@ -113,6 +116,8 @@ func (a *podActor) Receive(ctx actor.Context) {
 		a.feed(ctx, applied(m))
 	case Terminate:
 		a.feed(ctx, terminated(m))
+	case Connect:
+		a.feed(ctx, connected(m))
 	case Tune:
 		a.feed(ctx, tuned(m))
 	case Refresh:

@@ -45,6 +45,9 @@ func (c *Checkpoint) validate(uid string) error {
 	case c.State.Stage < StageAdmitting || c.State.Stage > StageEnded:
 		return fmt.Errorf("state.stage: want %d to %d (got %d)", StageAdmitting, StageEnded, c.State.Stage)
 	}
+	if err := c.State.validateNetwork(); err != nil {
+		return err
+	}
 	return c.validateContainers()
 }
 

@@ -61,6 +61,8 @@ type Bundles interface {
 type Start struct {
 	Pod        *corev1.Pod
 	Checkpoint *Checkpoint
+	// Network is the Pod's place in it. Unless it is the zero value, it goes before what the Checkpoint says.
+	Network Network
 	// Reject, when set, refuses the Pod: it becomes Failed and nothing of it ever runs.
 	Reject *Rejection
 }

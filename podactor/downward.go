@@ -13,7 +13,8 @@ import (
 )
 
 // podField is the value of a field of the Pod, for valueFrom.fieldRef.
-func podField(cfg Config, pod *corev1.Pod, path string) (string, error) {
+func (s surroundings) podField(path string) (string, error) {
+	pod := s.pod
 	if key, ok := subscript(path, "metadata.labels"); ok {
 		return pod.Labels[key], nil
 	}
@@ -28,12 +29,12 @@ func podField(cfg Config, pod *corev1.Pod, path string) (string, error) {
 	case "metadata.uid":
 		return string(pod.UID), nil
 	case "spec.nodeName":
-		return cfg.NodeName, nil
+		return s.cfg.NodeName, nil
 	case "spec.serviceAccountName":
 		return pod.Spec.ServiceAccountName, nil
 	}
 	var addresses corev1.PodStatus
-	setAddresses(&addresses, cfg, pod)
+	setAddresses(&addresses, s.cfg, pod, s.podIP)
 	if strings.HasPrefix(path, "status.podIP") && addresses.PodIP == "" {
 		return "", fmt.Errorf("%s: the Pod has no address", path)
 	}
@@ -77,7 +78,7 @@ func (s surroundings) volumeField(path string) (string, error) {
 	case "metadata.annotations":
 		return formatMap(s.pod.Annotations), nil
 	}
-	return podField(s.cfg, s.pod, path)
+	return s.podField(path)
 }
 
 // formatMap is one line KEY="VALUE" for each entry, sorted, without a newline at the end.

@@ -128,7 +128,7 @@ func (r *references) envFrom(ctx context.Context, e *environment, i int, f *core
 func (r *references) valueFrom(ctx context.Context, container string, i int, f *corev1.EnvVarSource) (value string, skip bool, err error) {
 	switch {
 	case f.FieldRef != nil:
-		if value, err = podField(r.cfg, r.pod, f.FieldRef.FieldPath); err != nil {
+		if value, err = r.podField(f.FieldRef.FieldPath); err != nil {
 			err = fmt.Errorf("env[%d].valueFrom.fieldRef.fieldPath: %w", i, err)
 		}
 		return value, false, err

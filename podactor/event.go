@@ -29,6 +29,8 @@ type (
 		Reason  actors.Reason
 		Message string
 	}
+	// connected brings the Pod's address, or why it has none.
+	connected struct{ Network Network }
 	// tuned brings other supervision parameters.
 	tuned struct{ Supervision actors.Supervision }
 	// prepared answers the effect prepare: volumes are set up, and Found are the latest attempts on disk.
@@ -77,6 +79,7 @@ func (began) isEvent()      {}
 func (resumed) isEvent()    {}
 func (applied) isEvent()    {}
 func (terminated) isEvent() {}
+func (connected) isEvent()  {}
 func (tuned) isEvent()      {}
 func (prepared) isEvent()   {}
 func (refreshed) isEvent()  {}

@@ -48,6 +48,8 @@ func (m *machine) handle(e event) {
 		m.onApplied(e)
 	case terminated:
 		m.onTerminated(e)
+	case connected:
+		m.onConnected(e.Network)
 	case tuned:
 		m.onTuned(e)
 	case prepared:

@@ -32,7 +32,11 @@ type Tune struct{ Supervision actors.Supervision }
 // to show the new content, and whatever waits for the object is tried again. Kind is ConfigMap or Secret.
 type Refresh struct{ Kind, Namespace, Name string }
 
+// Connect tells the Pod's place in the network when it has changed.
+type Connect struct{ Network Network }
+
 func (Apply) command()     {}
+func (Connect) command()   {}
 func (Terminate) command() {}
 func (Tune) command()      {}
 func (Refresh) command()   {}

@@ -24,10 +24,12 @@ type surroundings struct {
 	objects     Objects // nil: no cluster
 	allocatable func() corev1.ResourceList
 	pod         *corev1.Pod
+	podIP       string
 }
 
 func (a *podActor) surroundings() surroundings {
-	return surroundings{cfg: a.cfg, objects: a.deps.Objects, allocatable: a.deps.Allocatable, pod: a.ledger.state.Pod}
+	s := &a.ledger.state
+	return surroundings{cfg: a.cfg, objects: a.deps.Objects, allocatable: a.deps.Allocatable, pod: s.Pod, podIP: s.PodIP}
 }
 
 // world is the part that volumes need.

@@ -53,6 +53,10 @@ func (m *machine) onPrepared(e prepared) {
 		return
 	}
 	m.PrepareRetries = actors.History{}
+	if m.Wait != nil && !m.Prepared && !m.ending() {
+		m.warnWait()
+		return // onConnected goes on
+	}
 	m.Prepared = true
 	if m.ending() {
 		return // settle goes on with Terminating

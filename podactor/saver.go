@@ -71,7 +71,7 @@ func (a *podActor) onSaved(ctx actor.Context, m saved) {
 func durable(before, next *State) bool {
 	return before.Stage != next.Stage || before.Pod != next.Pod || before.Deletion != next.Deletion ||
 		before.Outcome != next.Outcome || before.Initialized != next.Initialized || before.Prepared != next.Prepared ||
-		before.RestartingAll != next.RestartingAll || before.KillBy != next.KillBy ||
+		before.RestartingAll != next.RestartingAll || before.KillBy != next.KillBy || before.PodIP != next.PodIP ||
 		!slices.EqualFunc(before.Containers, next.Containers, func(a, b Container) bool {
 			return a.Last == b.Last && a.Attempt == b.Attempt && a.RetryAt.Equal(b.RetryAt) && a.History == b.History &&
 				a.Started == b.Started && a.Waiting == b.Waiting && a.Replace == b.Replace && a.KillBy.Equal(b.KillBy) && (a.Stage == b.Stage || b.Stage < ModuleRunning)

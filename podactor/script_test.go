@@ -109,6 +109,15 @@ func (s *script) do(lines []string) {
 	switch words[0] {
 	case "pod":
 		s.newPod(strings.Join(lines[1:], "\n"))
+	case "connect":
+		s.feed(connected{Network{IP: arg(1)}})
+	case "disconnected": // before the beginning it is what the Pod starts with
+		n := Network{Wait: &Wait{Reason: actors.Reason(arg(1)), Message: rest(2)}}
+		if s.state.Stage == StageAdmitting {
+			s.state.connect(n)
+			return
+		}
+		s.feed(connected{n})
 	case "manual":
 		s.manual = arg(1)
 	case "begin":

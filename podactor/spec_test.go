@@ -205,18 +205,25 @@ func TestPodField(t *testing.T) {
 	pod := onePod("c")
 	pod.Labels, pod.Annotations = map[string]string{"a.b/c": "l"}, map[string]string{"x": "n"}
 	pod.Spec.ServiceAccountName = "sa"
-	cfg := Config{NodeName: "edge-1", HostIP: "10.0.0.1"}
+	around := surroundings{cfg: Config{NodeName: "edge-1", HostIP: "10.0.0.1"}, pod: pod}
 	for path, want := range map[string]string{
 		"metadata.name": "p", "metadata.namespace": "ns", "metadata.uid": "uid-1", "metadata.labels['a.b/c']": "l",
 		"metadata.labels['none']": "", "metadata.annotations['x']": "n", "spec.nodeName": "edge-1",
 		"spec.serviceAccountName": "sa", "status.hostIP": "10.0.0.1", "status.hostIPs": "10.0.0.1",
 	} {
-		if got, err := podField(cfg, pod, path); err != nil || got != want {
+		if got, err := around.podField(path); err != nil || got != want {
 			t.Errorf("%s = %q, %v; want %q", path, got, err, want)
 		}
 	}
+	around.podIP = "10.1.0.2"
+	for _, path := range []string{"status.podIP", "status.podIPs"} {
+		if got, err := around.podField(path); err != nil || got != "10.1.0.2" {
+			t.Errorf("%s = %q, %v", path, got, err)
+		}
+	}
+	around.podIP = ""
 	for _, path := range []string{"", "metadata.labels", "metadata.labels['x", "status.podIP", "metadata.labels[x]"} {
-		if got, err := podField(cfg, pod, path); err == nil {
+		if got, err := around.podField(path); err == nil {
 			t.Errorf("%q = %q, want an error", path, got)
 		}
 	}

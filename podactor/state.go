@@ -118,6 +118,12 @@ type State struct {
 	Supervision actors.Supervision `json:"-"`
 	StartTime   time.Time          `json:"startTime"`
 
+	// PodIP is the Pod's own address, which it keeps; empty while it has none, and on the host's network.
+	PodIP string `json:"podIP,omitempty"`
+	// Wait is why the Pod cannot start without one, Warned the last of these that was told.
+	Wait   *Wait `json:"-"`
+	Warned Wait  `json:"-"`
+
 	// Outcome is how the Pod ended, or is bound to end once its containers are gone. It never changes again.
 	Outcome *Outcome `json:"outcome,omitempty"`
 	// Deletion is set once the Pod must go.

@@ -37,7 +37,7 @@ func deriveStatus(s *State, cfg Config, shown status, now time.Time) corev1.PodS
 	if s.rejected() {
 		return p
 	}
-	setAddresses(&p, cfg, s.Pod)
+	setAddresses(&p, cfg, s.Pod, s.PodIP)
 	limit := maxMessages / max(1, len(s.Containers))
 	for i := range s.Containers {
 		c := s.containerStatus(&s.Containers[i], limit)
@@ -70,16 +70,6 @@ func (s *State) terminal() bool {
 		}
 	}
 	return true
-}
-
-func setAddresses(p *corev1.PodStatus, cfg Config, pod *corev1.Pod) {
-	if cfg.HostIP == "" {
-		return
-	}
-	p.HostIP, p.HostIPs = cfg.HostIP, []corev1.HostIP{{IP: cfg.HostIP}}
-	if pod.Spec.HostNetwork {
-		p.PodIP, p.PodIPs = cfg.HostIP, []corev1.PodIP{{IP: cfg.HostIP}}
-	}
 }
 
 // phase is the kubelet's computation over what the machine knows.
@@ -177,9 +167,9 @@ func (s *State) containerStates(c *Container, limit int) (state, last corev1.Con
 	case c.Waiting != "" && c.Stage != ModuleExited:
 		waiting(c.Waiting, c.WaitingText)
 	case len(s.Pod.Spec.InitContainers) > 0:
-		waiting(actors.ReasonPodInitializing, "")
+		waiting(actors.ReasonPodInitializing, s.waitText())
 	default:
-		waiting(actors.ReasonContainerCreating, "")
+		waiting(actors.ReasonContainerCreating, s.waitText())
 	}
 	return state, before(c.Last)
 }

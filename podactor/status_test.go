@@ -60,6 +60,15 @@ func TestStatusIdentity(t *testing.T) {
 	if got := deriveStatus(&s, Config{HostIP: "10.0.0.1"}, status{}, epoch); got.PodIP != "10.0.0.1" {
 		t.Errorf("podIP with hostNetwork: %q", got.PodIP)
 	}
+	s.PodIP = "10.1.0.2"
+	if got := deriveStatus(&s, Config{HostIP: "10.0.0.1"}, status{}, epoch); got.PodIP != "10.0.0.1" {
+		t.Errorf("podIP with hostNetwork and an address of its own: %q", got.PodIP)
+	}
+	pod.Spec.HostNetwork = false
+	s.Outcome = &Outcome{Phase: corev1.PodFailed}
+	if got := deriveStatus(&s, Config{HostIP: "10.0.0.1"}, status{}, epoch); got.PodIP != "10.1.0.2" || got.PodIPs[0].IP != "10.1.0.2" {
+		t.Errorf("podIP of a Pod that is over: %q %v", got.PodIP, got.PodIPs)
+	}
 	if got := deriveStatus(&s, Config{}, status{}, epoch); got.HostIP != "" || got.HostIPs != nil {
 		t.Errorf("hostIP without configuration: %q", got.HostIP)
 	}

@@ -115,7 +115,7 @@ func (p *plane) controllerManagerArgs() []string {
 		"--root-ca-file=" + p.path("pki", "ca.crt"), "--service-account-private-key-file=" + p.path("pki", "sa.key"),
 		"--cluster-signing-cert-file=" + p.path("pki", "ca.crt"), "--cluster-signing-key-file=" + p.path("pki", "ca.key"),
 		"--cluster-signing-duration=" + p.signing.String(),
-		"--allocate-node-cidrs", "--cluster-cidr=" + PodCIDR, "--service-cluster-ip-range=" + ServiceCIDR,
+		"--allocate-node-cidrs", "--cluster-cidr=" + PodCIDR, "--node-cidr-mask-size=20", "--service-cluster-ip-range=" + ServiceCIDR,
 		"--flex-volume-plugin-dir=" + p.path("flex"), // else it makes a directory in /usr
 		"--controller-shutdown-timeout=" + (clientsEnd - time.Second).String(),
 		apiQPS, apiBurst,

@@ -28,7 +28,7 @@ import (
 const (
 	// NodeCIDR has addresses for nodes: the API server does not accept loopback addresses of nodes.
 	NodeCIDR = "10.99.0.0/24"
-	// PodCIDR is what the controller manager hands out to nodes, a /24 each.
+	// PodCIDR is what the controller manager hands out to nodes, a /20 each: room for 4,093 Pods on each of 16 nodes.
 	PodCIDR = "10.244.0.0/16"
 	// ServiceCIDR is what Services get.
 	ServiceCIDR = "10.96.0.0/16"

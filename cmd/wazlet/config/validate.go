@@ -15,6 +15,7 @@ import (
 	"github.com/wazlet/wazlet/kube/certs"
 	"github.com/wazlet/wazlet/kube/node"
 	"github.com/wazlet/wazlet/kube/source/strictyaml"
+	"github.com/wazlet/wazlet/nodeactor/podcidr"
 )
 
 // Validate joins every problem of c as "field.path: problem (got X)".
@@ -198,12 +199,9 @@ func cidr(path *field.Path, s string) field.ErrorList {
 	if s == "" {
 		return nil
 	}
-	p, err := netip.ParsePrefix(s)
-	switch {
-	case err != nil:
-		return field.ErrorList{field.Invalid(path, s, "must be a network such as 10.88.0.0/16")}
-	case p != p.Masked():
-		return field.ErrorList{field.Invalid(path, s, "must be a network, not an address in it; did you mean "+p.Masked().String()+"?")}
+	_, err := podcidr.Parse(s)
+	if bad := (*podcidr.Error)(nil); errors.As(err, &bad) {
+		return field.ErrorList{field.Invalid(path, s, bad.Problem)}
 	}
 	return nil
 }

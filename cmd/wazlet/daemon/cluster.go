@@ -221,7 +221,8 @@ func (c *cluster) makeNode(context.Context) (err error) {
 		Port:    int32(c.listener.Addr().(*net.TCPAddr).Port), //nolint:errcheck,forcetypeassert // it listens on TCP
 		MaxPods: d.Config.MaxPods, Reserved: d.Config.Reserved, Addresses: c.address, Machine: host.Machine, Pressure: monitor.Pressure,
 		DeclaredFeatures: []string{restartallcontainers.RestartAllContainersOnContainerExits},
-		Images:           c.images, Ready: d.healthy, OnHeartbeatFailure: c.client.CloseConnections, Recorder: c.events.Recorder(), Log: d.log.Logger,
+		Images:           c.images, Ready: d.runtimeReady, OnPodCIDRs: d.network.onPodCIDRs,
+		OnHeartbeatFailure: c.client.CloseConnections, Recorder: c.events.Recorder(), Log: d.log.Logger,
 	})
 	return err
 }
@@ -295,8 +296,7 @@ func (c *cluster) serve(ctx context.Context, services *sync.WaitGroup) {
 			},
 			server.Handlers{
 				Pods: d.pods, RunningPods: d.runningPods, Logs: d.logs, Healthy: d.healthy, Ready: d.ready, Metrics: d.metrics,
-				Stats:   d.stats.Summary,
-				Exec:    d.exec,
+				PortForward: d.portForward, Stats: d.stats.Summary, Exec: d.exec,
 				ConfigZ: func() any { return d.current.Load() }, LogDir: d.Config.PodLogsDir, Profiling: true, Logger: d.log.Logger,
 			})
 		if err != nil {

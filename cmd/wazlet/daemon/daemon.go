@@ -67,6 +67,7 @@ type daemon struct {
 	stats    *stats.Provider
 	system   *actors.System
 	node     *actor.PID
+	network  *network
 	cluster  *cluster // nil on a standalone node
 
 	// fatal receives why the daemon must end.
@@ -104,6 +105,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	d.network = newNetwork(d.log.Logger, d.Config.PodCIDR, d.Config.MaxPods)
 	if d.Config.Kubeconfig != "" {
 		if d.cluster, err = d.join(ctx); err != nil {
 			return errors.Join(err, server.Close())
@@ -207,17 +209,14 @@ func (d *daemon) spawn() (err error) {
 	}
 	pods := podactor.Config{
 		RootDir: c.RootDir, PodLogsDir: c.PodLogsDir, NodeName: c.NodeName, Supervision: c.Supervision,
-		RuntimeClasses: map[string]podactor.Isolation{},
-	}
-	if d.cluster != nil {
-		pods.HostIP = d.cluster.hostIP()
+		RuntimeClasses: map[string]podactor.Isolation{}, HostIP: d.hostIP(),
 	}
 	for class, mode := range c.Isolation.RuntimeClasses {
 		pods.RuntimeClasses[class] = podactor.Isolation(mode)
 	}
 	d.node, err = nodeactor.Spawn(d.system, nodeactor.Config{
 		RootDir: c.RootDir, PodLogsDir: c.PodLogsDir, NodeName: c.NodeName, MaxPods: c.MaxPods, Supervision: c.Supervision,
-		OnStatus: d.onStatus, OnEnded: d.onEnded, Admit: d.admit,
+		Network: d.network.state(), OnStatus: d.onStatus, OnEnded: d.onEnded, Admit: d.admit,
 	}, nodeactor.Deps{
 		Pod: func(start podactor.Start) (*actor.Props, *actors.Handle) {
 			ref := podOf(start)
@@ -238,6 +237,14 @@ func (d *daemon) spawn() (err error) {
 		return fmt.Errorf("start the node actor: %w", err)
 	}
 	return nil
+}
+
+// connect tells the node actor of the network, and the API server whether there is one.
+func (d *daemon) connect(n nodeactor.Network, changed bool) {
+	d.tell(nodeactor.Connect{Network: n})
+	if d.cluster != nil && changed {
+		d.cluster.node.Nudge()
+	}
 }
 
 // observe, onStatus and onEnded pass on to the cluster, if there is one.
@@ -367,6 +374,14 @@ func (d *daemon) healthy() error {
 		return fmt.Errorf("%d actors are stuck; %s since %s, handling %q", len(stalled), s.ID, s.Since.Format(time.RFC3339), s.Message)
 	}
 	return nil
+}
+
+// runtimeReady says why the node cannot run Pods, for its condition Ready.
+func (d *daemon) runtimeReady() error {
+	if err := d.healthy(); err != nil {
+		return err
+	}
+	return d.network.ready()
 }
 
 // ready says why the node cannot take Pods yet.

@@ -77,6 +77,7 @@ func (d *daemon) serve(ctx context.Context, services *sync.WaitGroup, e *endpoin
 			_ = e.http.Close()
 		}
 	})
+	services.Go(func() { d.network.run(ctx, d.connect) })
 	services.Go(func() { d.watchManifests(ctx) })
 	services.Go(func() { d.watchConfig(ctx) })
 	services.Go(func() { d.collectImages(ctx) })

@@ -1,0 +1,202 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Pods have addresses of their own, also without a cluster, and keep them.
+func TestAddresses(t *testing.T) {
+	n := newNode(t)
+	n.configure("podCIDR: 127.89.0.0/29\n")
+	n.start()
+	for _, name := range []string{"a", "b"} {
+		p := pod(name, corev1.RestartPolicyAlways, "idle", "$(IP)")
+		p.Spec.Containers[0].Env = []corev1.EnvVar{{
+			Name: "IP", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.podIP"}},
+		}}
+		n.apply(p)
+	}
+	host := pod("host", corev1.RestartPolicyAlways, "idle")
+	host.Spec.HostNetwork = true
+	n.apply(host)
+	seen := map[string]string{}
+	for _, name := range []string{"a", "b"} {
+		p := n.awaitPod(name, "running", running)
+		ip := p.Status.PodIP
+		if other := seen[ip]; other != "" || !strings.HasPrefix(ip, "127.89.0.") || p.Status.HostIP != "127.0.0.1" {
+			t.Errorf("Pod %s has address %q, on a node with %q; that of %q", name, ip, p.Status.HostIP, other)
+		}
+		seen[ip] = name
+		n.await("the guest to print its address", func() error {
+			if out, err := n.try("logs", name); err != nil || !strings.Contains(out, "idle "+ip+"\n") {
+				return fmt.Errorf("it printed %q (%v), want %s", out, err, ip)
+			}
+			return nil
+		})
+	}
+	if p := n.awaitPod("host", "running", running); p.Status.PodIP != "127.0.0.1" {
+		t.Errorf("a Pod on the host's network has address %q", p.Status.PodIP)
+	}
+	n.signal(syscall.SIGKILL)
+	n.start()
+	for ip, name := range seen {
+		if p := n.awaitPod(name, "running", running); p.Status.PodIP != ip {
+			t.Errorf("after a restart of the daemon Pod %s has address %s, before it had %s", name, p.Status.PodIP, ip)
+		}
+	}
+}
+
+// serveEnv has this binary be a server inside a network namespace: it greets whoever connects to the address.
+const serveEnv = "WAZLET_E2E_SERVE"
+
+func serve(address string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	fmt.Println("listening")
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		_, _ = io.WriteString(c, "HTTP/1.0 200 OK\r\n\r\nyou reached "+address)
+		_ = c.Close()
+	}
+}
+
+// In a cluster the addresses are out of the Node's podCIDR, and kubectl port-forward reaches them.
+func TestClusterNetwork(t *testing.T) {
+	c := newControlPlane(t, "")
+	c.create(deployment("web", 3, "idle"))
+	c.must("rollout", "status", "deployment/web", "--timeout=110s")
+	cidr, err := netip.ParsePrefix(c.must("get", "node", "edge", "-o", "jsonpath={.spec.podCIDR}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ips []string
+	for _, p := range c.apiPods("app=web") {
+		ip, err := netip.ParseAddr(p.Status.PodIP)
+		if err != nil || !cidr.Contains(ip) || slices.Contains(ips, p.Status.PodIP) || p.Status.HostIP != "10.99.0.2" {
+			t.Errorf("Pod %s has address %q (%v) beside %v, on a node with %s and podCIDR %s", p.Name, p.Status.PodIP, err, ips, p.Status.HostIP, cidr)
+		}
+		ips = append(ips, p.Status.PodIP)
+	}
+	host := pod("host", corev1.RestartPolicyAlways, "idle")
+	host.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
+	host.Spec.HostNetwork = true
+	host.Spec.NodeName = "edge"
+	host.Spec.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}}
+	c.create(host)
+	c.must("wait", "--for=condition=Ready", "pod/host", "--timeout=60s")
+	if ip := c.must("get", "pod", "host", "-o", "jsonpath={.status.podIP}"); ip != "10.99.0.2" {
+		t.Errorf("a Pod on the host's network has address %q", ip)
+	}
+	c.testPortForward(c.apiPods("app=web")[0])
+}
+
+func (c *controlPlane) testPortForward(p corev1.Pod) {
+	t := c.t
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := net.JoinHostPort(p.Status.PodIP, "8080")
+	c.background([]string{serveEnv + "=" + address}, "listening", self)
+	ready := c.background(nil, "Forwarding from", filepath.Join(bin, "kubectl"), "--kubeconfig", filepath.Join(c.dir, "admin.kubeconfig"),
+		"port-forward", "pod/"+p.Name, "--address=127.0.0.1", ":8080", ":8081")
+	out, err := c.curl(forwardedPort(t, ready))
+	if err != nil || out != "you reached "+address {
+		t.Errorf("through kubectl port-forward came %q, %v", out, err)
+	}
+}
+
+// forwardedPort takes the local address from "Forwarding from 127.0.0.1:40001 -> 8080".
+func forwardedPort(t *testing.T, line string) string {
+	t.Helper()
+	fields := strings.Fields(line)
+	if len(fields) < 3 {
+		t.Fatalf("kubectl port-forward says %q", line)
+	}
+	return fields[2]
+}
+
+// curl asks for http://ADDRESS/ from inside the network namespace.
+func (c *controlPlane) curl(address string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, c.inside[0], append(slices.Clone(c.inside[1:]), self)...)
+	cmd.Env = append(os.Environ(), getEnv+"=http://"+address+"/")
+	var failed strings.Builder
+	cmd.Stderr = &failed
+	out, err := cmd.Output()
+	return string(out), because(err, failed.String())
+}
+
+// getEnv has this binary be a client inside a network namespace.
+const getEnv = "WAZLET_E2E_GET"
+
+func get(url string) error {
+	r, err := http.Get(url) //nolint:gosec,noctx // of a test
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	_, err = io.Copy(os.Stdout, r.Body)
+	if r.StatusCode != http.StatusOK {
+		err = errors.Join(err, errors.New(r.Status))
+	}
+	return err
+}
+
+// background runs a command inside the network namespace until the test ends. It returns the line of its output that
+// begins with want.
+func (c *controlPlane) background(env []string, want string, line ...string) string {
+	t := c.t
+	t.Helper()
+	cmd := exec.Command(c.inside[0], slices.Concat(c.inside[1:], line)...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if strings.HasPrefix(lines.Text(), want) {
+			go func() { _, _ = io.Copy(io.Discard, out) }() // ends with the process
+			return lines.Text()
+		}
+	}
+	t.Fatalf("%s ended without saying %q", strings.Join(line, " "), want)
+	return ""
+}
