@@ -46,7 +46,6 @@ type Program struct {
 	cache    wazero.CompilationCache
 	compiled wazero.CompiledModule
 	module   *wasm.Module
-	clocks   *clocks
 	// provided is set once the WASI modules are instantiated.
 	provided bool
 	// cacheErr is why the cache was not used.
@@ -82,8 +81,8 @@ func Load(ctx context.Context, src Source) (*Program, error) {
 	if err != nil {
 		return nil, &InvalidModule{Text: err.Error()}
 	}
-	if module.Kind != wasm.Core {
-		return nil, &InvalidModule{Text: strings.Join(module.Check(0), "; ")}
+	if problems := module.Check(0); len(problems) > 0 { // before anything is compiled, which takes seconds
+		return nil, &InvalidModule{Text: strings.Join(problems, "; ")}
 	}
 	if src.CacheDir == "" {
 		return compile(ctx, src.Code, module, "")
@@ -120,7 +119,7 @@ func removeAllIn(dir string) error {
 // is an error like any other.
 func compile(ctx context.Context, code []byte, module *wasm.Module, dir string) (p *Program, err error) {
 	cfg := wazero.NewRuntimeConfigCompiler().WithCoreFeatures(features).WithDebugInfoEnabled(false)
-	p = &Program{module: module, clocks: newClocks()}
+	p = &Program{module: module}
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("compile: %v", r)

@@ -142,6 +142,18 @@ func TestInvalidModules(t *testing.T) {
 		"empty":        {nil, `this is not wasm: it does not start with "\0asm"`},
 		"malformed":    {enginetest.Module([]byte{1, 5, 0}), "malformed wasm at offset 0xa: a section of 5 bytes in 1"},
 		"a type error": {enginetest.Command(1, nil, 0x6a), "invalid function[0] export[\"_start\"]: cannot pop the 1st operand for i32.add: i32 missing"},
+		"a reactor": {
+			enginetest.Module(
+				enginetest.Section(1, enginetest.Type(nil, nil)), enginetest.Section(3, enginetest.U32(0)),
+				enginetest.Section(7, enginetest.Export("add", 0, 0)), enginetest.Section(10, enginetest.Body()),
+			),
+			"it exports no function _start (it is a library or a reactor, not a command); its functions are add",
+		},
+		"an unknown import": {
+			enginetest.Command(1, [][]byte{enginetest.Import("env", "log", 0, 1)}, 0x6a), // found before the code is looked at
+			"it imports what wazlet does not provide: env.log(i32) (provided: the 46 functions of WASI preview 1, as " +
+				"wasi_snapshot_preview1 and wasi_unstable)",
+		},
 		"tail call":    {enginetest.Command(1, nil, 0x12, 0), "invalid function[0] export[\"_start\"]: return_call invalid as feature \"tail-call\" is disabled"},
 		"atomics":      {enginetest.Command(1, nil, 0xfe, 3, 0), "invalid function[0] export[\"_start\"]: atomic.fence invalid as feature \"threads\" is disabled"},
 	} {

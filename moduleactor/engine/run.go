@@ -2,19 +2,17 @@ package engine
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"strings"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
-	"github.com/tetratelabs/wazero/experimental/sys"
-	"github.com/tetratelabs/wazero/experimental/sysfs"
 
+	"github.com/wazlet/wazlet/moduleactor/engine/rootfs"
+	"github.com/wazlet/wazlet/moduleactor/engine/wasi"
 	"github.com/wazlet/wazlet/moduleactor/engine/wasm"
 )
 
@@ -23,6 +21,7 @@ const (
 	CodeStartError = 128
 	CodeTrap       = 134 // 128 + SIGABRT
 	CodeOOMKilled  = 137 // 128 + SIGKILL
+	CodeStopped    = 143 // 128 + SIGTERM
 )
 
 // Reason is why a guest ended, in the words of exit.json.
@@ -35,6 +34,7 @@ const (
 	Trap       Reason = "Trap"
 	StartError Reason = "StartError"
 	OOMKilled  Reason = "OOMKilled"
+	Stopped    Reason = "Stopped"
 )
 
 // MaxMessage bounds Result.Message, in bytes.
@@ -44,12 +44,21 @@ const MaxMessage = 4096
 type Guest struct {
 	// Args is argv, argv[0] included; Env holds K=V.
 	Args, Env []string
-	// Stdin is empty if nil; Stdout and Stderr are dropped if nil. They get slices of the guest's memory: they must not
-	// keep them.
+	// Stdin is empty if nil; Stdout and Stderr are dropped if nil. An *os.File is waited for by Go's netpoller if it is a
+	// pipe or a socket, or was opened nonblocking. Any other Stdin is read by a goroutine of its own; any other Stdout and
+	// Stderr must not block for long, and get slices of the guest's memory: they must not keep them.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	// Root is the guest's /; nil: it has no files.
-	Root sys.FS
+	Root *rootfs.FS
+	// Preopens are listeners and connections that the guest finds open. Their descriptors follow that of Root, which is 3;
+	// the guest's environment has LISTEN_FDS and LISTEN_FDNAMES, and their first number in WAZLET_LISTEN_FDS_START.
+	Preopens []wasi.Preopen
+	// Signals, if set, gives the guest a descriptor, its number in WAZLET_SIGNAL_FD, that yields one byte for each signal
+	// sent here. The channel should be buffered: a guest that does not look takes one.
+	Signals <-chan byte
+	// MaxFiles limits the open descriptors; 0 means wasi.DefaultMaxFiles.
+	MaxFiles int
 	// Memory is the guest's memory; nil means NewMemory(0).
 	Memory *Memory
 	// Entered, if set, is called right before _start is. An error is a StartError.
@@ -63,13 +72,19 @@ type Result struct {
 	Message string
 }
 
-// Run runs the program to its end, in this goroutine. It takes no cancellation: a guest ends by itself or with the
-// process. The guest's memory is given back when Run returns.
+// Stop is a cause for the context of Run to end (context.WithCancelCause): it says how the guest is to have ended.
+type Stop struct{ Result Result }
+
+func (s *Stop) Error() string { return fmt.Sprintf("%s: %s", s.Result.Reason, s.Result.Message) }
+
+// Run runs the program to its end, in this goroutine. When ctx ends, whatever the guest waits for ends at once, and so does
+// the guest; one that computes without calling the host goes on. The result is then that of the Stop which is the
+// context's cause, otherwise CodeStopped and the reason Stopped. The guest's memory is given back when Run returns.
 func (p *Program) Run(ctx context.Context, g Guest) Result {
 	if g.Memory == nil {
 		g.Memory = NewMemory(0)
 	}
-	res := p.run(context.WithoutCancel(ctx), g)
+	res := p.run(ctx, g)
 	if err := g.Memory.close(); err != nil && res.Message == "" {
 		res.Message = err.Error()
 	}
@@ -84,13 +99,29 @@ func (p *Program) run(ctx context.Context, g Guest) Result {
 	if err := p.provide(ctx); err != nil {
 		return startError(err.Error())
 	}
+	host, err := wasi.New(wasi.Config{
+		Args: g.Args, Env: g.Env, Stdin: g.Stdin, Stdout: g.Stdout, Stderr: g.Stderr, Root: g.Root,
+		Preopens: g.Preopens, Signals: g.Signals, MaxFiles: g.MaxFiles, NoMemory: len(p.module.Memories) == 0,
+	})
+	if err != nil {
+		return startError(err.Error())
+	}
+	defer func() { _ = host.Close() }() // closes the guest's files; nothing is left to do with an error
+	return p.enter(host.Context(ctx), g)
+}
+
+// enter runs the guest in a context of its host. wazero never looks at the context itself.
+func (p *Program) enter(ctx context.Context, g Guest) Result {
 	instance, err := p.instantiate(ctx, g)
 	if instance != nil {
-		defer func() { _ = instance.Close(ctx) }() // closes the guest's files; nothing is left to do with an error
+		defer func() { _ = instance.Close(ctx) }()
 	}
 	if err != nil {
 		// A module may have a start section, and code of it may exit or trap.
-		return instantiationFailed(err, g.Memory)
+		return instantiationFailed(ctx, err, g.Memory)
+	}
+	if ctx.Err() != nil {
+		return stopped(ctx)
 	}
 	if g.Entered != nil {
 		if err := g.Entered(); err != nil {
@@ -98,7 +129,19 @@ func (p *Program) run(ctx context.Context, g Guest) Result {
 		}
 	}
 	_, err = instance.ExportedFunction(wasm.StartFunction).Call(ctx)
-	return ended(err, g.Memory)
+	return ended(ctx, err, g.Memory)
+}
+
+// provide instantiates the host's functions, once.
+func (p *Program) provide(ctx context.Context) error {
+	if p.provided {
+		return nil
+	}
+	if err := wasi.Provide(context.WithoutCancel(ctx), p.runtime, p.module.Imports); err != nil {
+		return err
+	}
+	p.provided = true
+	return nil
 }
 
 // instantiate turns wazero's panic for a refused initial memory into an error.
@@ -112,49 +155,27 @@ func (p *Program) instantiate(ctx context.Context, g Guest) (instance api.Module
 		}
 	}()
 	ctx = experimental.WithMemoryAllocator(ctx, g.Memory)
-	return p.runtime.InstantiateModule(ctx, p.compiled, p.config(g))
-}
-
-func (p *Program) config(g Guest) wazero.ModuleConfig {
-	c := wazero.NewModuleConfig().WithName("").WithStartFunctions().WithArgs(g.Args...).
-		WithWalltime(p.clocks.wall, 1).WithNanotime(p.clocks.monotonic, 1).WithSysNanosleep().WithOsyield(runtime.Gosched).WithRandSource(rand.Reader)
-	for _, kv := range g.Env {
-		k, v, _ := strings.Cut(kv, "=")
-		c = c.WithEnv(k, v)
-	}
-	if g.Stdin != nil {
-		c = c.WithStdin(g.Stdin)
-	}
-	if g.Stdout != nil {
-		c = c.WithStdout(g.Stdout)
-	}
-	if g.Stderr != nil {
-		c = c.WithStderr(g.Stderr)
-	}
-	if g.Root != nil {
-		if fs, ok := wazero.NewFSConfig().(sysfs.FSConfig); ok {
-			c = c.WithFSConfig(fs.WithSysFSMount(g.Root, "/"))
-		}
-	}
-	return c
+	return p.runtime.InstantiateModule(ctx, p.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
 }
 
 // instantiationFailed tells an exit or trap of a start section from a module that could not be instantiated.
-func instantiationFailed(err error, m *Memory) Result {
-	var exit exitStatus
-	if errors.As(err, &exit) || strings.Contains(err.Error(), "wasm stack trace:") {
-		return ended(err, m)
+func instantiationFailed(ctx context.Context, err error, m *Memory) Result {
+	var exit wasi.Exit
+	if errors.As(err, &exit) || errors.Is(err, wasi.Stopped{}) || strings.Contains(err.Error(), "wasm stack trace:") {
+		return ended(ctx, err, m)
 	}
 	return startError("instantiate: " + strings.TrimPrefix(err.Error(), "instantiate: "))
 }
 
 // ended judges by our own exit status, never by wazero's: its ExitError with the code 0xffffffff, which is exit(-1), says
 // that a context was cancelled.
-func ended(err error, m *Memory) Result {
-	var exit exitStatus
+func ended(ctx context.Context, err error, m *Memory) Result {
+	var exit wasi.Exit
 	switch {
 	case err == nil:
 		return Result{Reason: Completed}
+	case errors.Is(err, wasi.Stopped{}):
+		return stopped(ctx)
 	case errors.As(err, &exit):
 		code := int32(exit & 0xff)
 		switch {
@@ -173,6 +194,15 @@ func ended(err error, m *Memory) Result {
 	default:
 		return Result{Code: CodeTrap, Reason: Trap, Message: err.Error()}
 	}
+}
+
+// stopped is the result of a guest whose context has ended.
+func stopped(ctx context.Context) Result {
+	cause := context.Cause(ctx)
+	if stop, ok := errors.AsType[*Stop](cause); ok {
+		return stop.Result
+	}
+	return Result{Code: CodeStopped, Reason: Stopped, Message: cause.Error()}
 }
 
 func outOfMemory(m *Memory) string {

@@ -158,19 +158,6 @@ func TestStartErrors(t *testing.T) {
 		code []byte
 		want engine.Result
 	}{
-		"a reactor": {
-			enginetest.Module(
-				enginetest.Section(1, enginetest.Type(nil, nil)), enginetest.Section(3, enginetest.U32(0)),
-				enginetest.Section(7, enginetest.Export("add", 0, 0)), enginetest.Section(10, enginetest.Body()),
-			),
-			engine.Result{Code: 128, Reason: engine.StartError, Message: "the module cannot run here: it exports no function _start " +
-				"(it is a library or a reactor, not a command); its functions are add"},
-		},
-		"an unknown import": {
-			enginetest.Command(1, [][]byte{enginetest.Import("env", "log", 0, 1)}),
-			engine.Result{Code: 128, Reason: engine.StartError, Message: "the module cannot run here: it imports what wazlet does not " +
-				"provide: env.log(i32) (provided: the 46 functions of WASI preview 1, as wasi_snapshot_preview1 and wasi_unstable)"},
-		},
 		"a WASI function of another type": {
 			enginetest.Command(1, [][]byte{enginetest.Import("wasi_snapshot_preview1", "sched_yield", 0, 1)}),
 			engine.Result{Code: 128, Reason: engine.StartError, Message: "instantiate: import func[wasi_snapshot_preview1.sched_yield]: " +

@@ -2,8 +2,6 @@ package rootfs_test
 
 import (
 	"errors"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,24 +11,83 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	wasys "github.com/tetratelabs/wazero/experimental/sys"
 	"golang.org/x/sys/unix"
 
 	"github.com/wazlet/wazlet/moduleactor/engine/rootfs"
 )
 
-func open(t *testing.T, root rootfs.Mount, mounts ...rootfs.Mount) *rootfs.FS {
+// guest is a file system and its open root, with paths from / and plain error numbers.
+type guest struct {
+	*rootfs.FS
+	root *rootfs.Dir
+}
+
+func open(t *testing.T, root rootfs.Mount, mounts ...rootfs.Mount) *guest {
 	t.Helper()
 	f, err := rootfs.Open(root, mounts)
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir, err := f.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		if err := f.Close(); err != nil {
+		if err := errors.Join(dir.Close(), f.Close()); err != nil {
 			t.Error(err)
 		}
 	})
-	return f
+	return &guest{f, dir}
+}
+
+// number is what a guest is told: os.Root's "path escapes from parent" is EPERM.
+func number(err error) unix.Errno {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
+		return errno
+	}
+	if err != nil {
+		return unix.EPERM
+	}
+	return 0
+}
+
+func rel(path string) string {
+	if path = strings.TrimLeft(path, "/"); path == "" {
+		return "."
+	}
+	return path
+}
+
+func (g *guest) open(path string, flags int) (*rootfs.File, *rootfs.Dir, unix.Errno) {
+	f, d, err := g.root.Open(rel(path), flags)
+	return f, d, number(err)
+}
+
+func (g *guest) Mkdir(path string) unix.Errno  { return number(g.root.Mkdir(rel(path))) }
+func (g *guest) Rmdir(path string) unix.Errno  { return number(g.root.Rmdir(rel(path))) }
+func (g *guest) Unlink(path string) unix.Errno { return number(g.root.Unlink(rel(path))) }
+func (g *guest) Rename(from, to string) unix.Errno {
+	return number(g.root.Rename(rel(from), g.root, rel(to)))
+}
+func (g *guest) Link(from, to string) unix.Errno {
+	return number(g.root.Link(rel(from), g.root, rel(to)))
+}
+func (g *guest) Symlink(target, path string) unix.Errno {
+	return number(g.root.Symlink(target, rel(path)))
+}
+func (g *guest) Utimens(path string, atim, mtim int64) unix.Errno {
+	return number(g.root.SetTimes(rel(path), true, atim, mtim))
+}
+
+func (g *guest) Readlink(path string) (string, unix.Errno) {
+	buf := make([]byte, 100)
+	n, err := g.root.Readlink(rel(path), buf)
+	return string(buf[:n]), number(err)
+}
+
+func (g *guest) stat(path string, follow bool) (unix.Stat_t, unix.Errno) {
+	st, err := g.root.Stat(rel(path), follow)
+	return st, number(err)
 }
 
 // tree makes files (content), directories (names that end in /) and links (content that begins with ->).
@@ -55,50 +112,51 @@ func tree(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-func read(f *rootfs.FS, path string) (string, wasys.Errno) {
-	file, errno := f.OpenFile(path, wasys.O_RDONLY, 0)
+func read(g *guest, path string) (string, unix.Errno) {
+	file, dir, errno := g.open(path, unix.O_RDONLY)
 	if errno != 0 {
 		return "", errno
 	}
+	if dir != nil {
+		return "", number(errors.Join(dir.Close(), unix.EISDIR))
+	}
 	defer file.Close()
 	buf := make([]byte, 100)
-	n, errno := file.Read(buf)
-	return string(buf[:n]), errno
+	n, err := unix.Read(file.FD, buf)
+	return string(buf[:max(n, 0)]), number(err)
 }
 
-func write(f *rootfs.FS, path, content string, flag wasys.Oflag) wasys.Errno {
-	file, errno := f.OpenFile(path, flag|wasys.O_WRONLY, 0)
+func write(g *guest, path, content string, flags int) unix.Errno {
+	file, _, errno := g.open(path, flags|unix.O_WRONLY)
 	if errno != 0 {
 		return errno
 	}
-	_, errno = file.Write([]byte(content))
-	return errors2(errno, file.Close())
+	_, err := unix.Write(file.FD, []byte(content))
+	return number(errors.Join(err, file.Close()))
 }
 
-func errors2(a, b wasys.Errno) wasys.Errno {
-	if a != 0 {
-		return a
-	}
-	return b
-}
-
-func names(t *testing.T, f *rootfs.FS, path string) []string {
+func names(t *testing.T, g *guest, path string) []string {
 	t.Helper()
-	dir, errno := f.OpenFile(path, wasys.O_RDONLY|wasys.O_DIRECTORY, 0)
+	_, dir, errno := g.open(path, unix.O_RDONLY|unix.O_DIRECTORY)
 	if errno != 0 {
 		t.Fatalf("open %s: %v", path, errno)
 	}
 	defer dir.Close()
-	entries, errno := dir.Readdir(-1)
-	if errno != 0 {
-		t.Fatalf("list %s: %v", path, errno)
-	}
 	out := []string{}
-	for _, e := range entries {
-		if e.Ino == 0 {
-			t.Errorf("%s has no inode", e.Name)
+	for {
+		entries, err := dir.ReadDir(2)
+		if err != nil {
+			t.Fatalf("list %s: %v", path, err)
 		}
-		out = append(out, e.Name)
+		if len(entries) == 0 {
+			break
+		}
+		for _, e := range entries {
+			if e.Ino == 0 {
+				t.Errorf("%s has no inode", e.Name)
+			}
+			out = append(out, e.Name)
+		}
 	}
 	slices.Sort(out)
 	return out
@@ -107,11 +165,11 @@ func names(t *testing.T, f *rootfs.FS, path string) []string {
 // op is a call that gives an error number.
 type op struct {
 	name string
-	do   func(f *rootfs.FS) wasys.Errno
-	want wasys.Errno
+	do   func(f *guest) unix.Errno
+	want unix.Errno
 }
 
-func run(t *testing.T, f *rootfs.FS, ops []op) {
+func run(t *testing.T, f *guest, ops []op) {
 	t.Helper()
 	for _, o := range ops {
 		if got := o.do(f); got != o.want {
@@ -120,13 +178,17 @@ func run(t *testing.T, f *rootfs.FS, ops []op) {
 	}
 }
 
-func opened(path string, flag wasys.Oflag) func(*rootfs.FS) wasys.Errno {
-	return func(f *rootfs.FS) wasys.Errno {
-		file, errno := f.OpenFile(path, flag, 0)
-		if errno != 0 {
+func opened(path string, flags int) func(*guest) unix.Errno {
+	return func(g *guest) unix.Errno {
+		file, dir, errno := g.open(path, flags)
+		switch {
+		case errno != 0:
 			return errno
+		case dir != nil:
+			return number(dir.Close())
+		default:
+			return number(file.Close())
 		}
-		return file.Close()
 	}
 }
 
@@ -136,49 +198,48 @@ func TestOperations(t *testing.T) {
 	})
 	f := open(t, rootfs.Mount{Host: dir})
 	run(t, f, []op{
-		{"open a file", opened("file", wasys.O_RDONLY), 0},
-		{"open an absolute path", opened("/dir/inner", wasys.O_RDONLY), 0},
-		{"open the root", opened(".", wasys.O_RDONLY|wasys.O_DIRECTORY), 0},
-		{"open a directory", opened("dir", wasys.O_RDONLY), 0},
-		{"open a directory to write", opened("dir", wasys.O_RDWR), wasys.EISDIR},
-		{"open a file as a directory", opened("file", wasys.O_RDONLY|wasys.O_DIRECTORY), wasys.ENOTDIR},
-		{"open a file with a slash", opened("file/", wasys.O_RDONLY), wasys.ENOTDIR},
-		{"open below a file", opened("file/x", wasys.O_RDONLY), wasys.ENOTDIR},
-		{"open nothing", opened("nothing", wasys.O_RDONLY), wasys.ENOENT},
-		{"open a link", opened("link", wasys.O_RDONLY), 0},
-		{"open a link without following", opened("link", wasys.O_RDONLY|wasys.O_NOFOLLOW), wasys.ELOOP},
-		{"open a file without following", opened("dirlink/inner", wasys.O_RDONLY|wasys.O_NOFOLLOW), 0},
-		{"open a link to a directory, with a slash", opened("dirlink/", wasys.O_RDONLY|wasys.O_NOFOLLOW), 0},
-		{"open a loop", opened("loop", wasys.O_RDONLY), wasys.ELOOP},
-		{"open the parent", opened("../x", wasys.O_RDONLY), wasys.EPERM},
-		{"open a zero byte", opened("a\x00b", wasys.O_RDONLY), wasys.EINVAL},
-		{"create what is there, exclusively", opened("file", wasys.O_RDWR|wasys.O_CREAT|wasys.O_EXCL), wasys.EEXIST},
-		{"create exclusively", opened("new", wasys.O_RDWR|wasys.O_CREAT|wasys.O_EXCL), 0},
-		{"create below nothing", opened("nothing/x", wasys.O_RDWR|wasys.O_CREAT), wasys.ENOENT},
-		{"mkdir", func(f *rootfs.FS) wasys.Errno { return f.Mkdir("made", 0) }, 0},
-		{"mkdir again", func(f *rootfs.FS) wasys.Errno { return f.Mkdir("made", 0) }, wasys.EEXIST},
-		{"mkdir of the root", func(f *rootfs.FS) wasys.Errno { return f.Mkdir("/", 0) }, wasys.EEXIST},
-		{"unlink a directory", func(f *rootfs.FS) wasys.Errno { return f.Unlink("made") }, wasys.EISDIR},
-		{"rmdir a file", func(f *rootfs.FS) wasys.Errno { return f.Rmdir("file") }, wasys.ENOTDIR},
-		{"rmdir a full directory", func(f *rootfs.FS) wasys.Errno { return f.Rmdir("full") }, wasys.ENOTEMPTY},
-		{"rmdir a link", func(f *rootfs.FS) wasys.Errno { return f.Rmdir("dirlink") }, wasys.ENOTDIR},
-		{"rmdir the root", func(f *rootfs.FS) wasys.Errno { return f.Rmdir("/") }, wasys.EPERM},
-		{"rename a file onto a directory", func(f *rootfs.FS) wasys.Errno { return f.Rename("file", "made") }, wasys.EISDIR},
-		{"rename a directory onto a file", func(f *rootfs.FS) wasys.Errno { return f.Rename("made", "file") }, wasys.ENOTDIR},
-		{"rename a directory onto a full one", func(f *rootfs.FS) wasys.Errno { return f.Rename("made", "full") }, wasys.ENOTEMPTY},
-		{"rename a directory onto an empty one", func(f *rootfs.FS) wasys.Errno { return f.Rename("made", "empty") }, 0},
-		{"rename a file onto a file", func(f *rootfs.FS) wasys.Errno { return f.Rename("new", "file2") }, 0},
-		{"rename into itself", func(f *rootfs.FS) wasys.Errno { return f.Rename("dir", "dir/x") }, wasys.EINVAL},
-		{"rename nothing", func(f *rootfs.FS) wasys.Errno { return f.Rename("nothing", "x") }, wasys.ENOENT},
-		{"link", func(f *rootfs.FS) wasys.Errno { return f.Link("file", "hard") }, 0},
-		{"link onto a file", func(f *rootfs.FS) wasys.Errno { return f.Link("file", "hard") }, wasys.EEXIST},
-		{"symlink", func(f *rootfs.FS) wasys.Errno { return f.Symlink("file", "soft") }, 0},
-		{"symlink to an absolute path", func(f *rootfs.FS) wasys.Errno { return f.Symlink("/file", "soft2") }, wasys.EPERM},
-		{"symlink onto the root", func(f *rootfs.FS) wasys.Errno { return f.Symlink("x", "/") }, wasys.EEXIST},
-		{"chmod", func(f *rootfs.FS) wasys.Errno { return f.Chmod("file", 0o640) }, 0},
-		{"readlink of a file", func(f *rootfs.FS) wasys.Errno { _, errno := f.Readlink("file"); return errno }, wasys.EINVAL},
-		{"unlink a link", func(f *rootfs.FS) wasys.Errno { return f.Unlink("link") }, 0},
-		{"stat a loop", func(f *rootfs.FS) wasys.Errno { _, errno := f.Stat("loop"); return errno }, wasys.ELOOP},
+		{"open a file", opened("file", unix.O_RDONLY), 0},
+		{"open an absolute path", opened("/dir/inner", unix.O_RDONLY), 0},
+		{"open the root", opened(".", unix.O_RDONLY|unix.O_DIRECTORY), 0},
+		{"open a directory", opened("dir", unix.O_RDONLY), 0},
+		{"open a directory to write", opened("dir", unix.O_RDWR), unix.EISDIR},
+		{"open a file as a directory", opened("file", unix.O_RDONLY|unix.O_DIRECTORY), unix.ENOTDIR},
+		{"open a file with a slash", opened("file/", unix.O_RDONLY), unix.ENOTDIR},
+		{"open below a file", opened("file/x", unix.O_RDONLY), unix.ENOTDIR},
+		{"open nothing", opened("nothing", unix.O_RDONLY), unix.ENOENT},
+		{"open a link", opened("link", unix.O_RDONLY), 0},
+		{"open a link without following", opened("link", unix.O_RDONLY|unix.O_NOFOLLOW), unix.ELOOP},
+		{"open a file without following", opened("dirlink/inner", unix.O_RDONLY|unix.O_NOFOLLOW), 0},
+		{"open a link to a directory, with a slash", opened("dirlink/", unix.O_RDONLY|unix.O_NOFOLLOW), 0},
+		{"open a loop", opened("loop", unix.O_RDONLY), unix.ELOOP},
+		{"open the parent", opened("../x", unix.O_RDONLY), unix.EPERM},
+		{"open a zero byte", opened("a\x00b", unix.O_RDONLY), unix.EINVAL},
+		{"create what is there, exclusively", opened("file", unix.O_RDWR|unix.O_CREAT|unix.O_EXCL), unix.EEXIST},
+		{"create exclusively", opened("new", unix.O_RDWR|unix.O_CREAT|unix.O_EXCL), 0},
+		{"create below nothing", opened("nothing/x", unix.O_RDWR|unix.O_CREAT), unix.ENOENT},
+		{"mkdir", func(f *guest) unix.Errno { return f.Mkdir("made") }, 0},
+		{"mkdir again", func(f *guest) unix.Errno { return f.Mkdir("made") }, unix.EEXIST},
+		{"mkdir of the root", func(f *guest) unix.Errno { return f.Mkdir("/") }, unix.EEXIST},
+		{"unlink a directory", func(f *guest) unix.Errno { return f.Unlink("made") }, unix.EISDIR},
+		{"rmdir a file", func(f *guest) unix.Errno { return f.Rmdir("file") }, unix.ENOTDIR},
+		{"rmdir a full directory", func(f *guest) unix.Errno { return f.Rmdir("full") }, unix.ENOTEMPTY},
+		{"rmdir a link", func(f *guest) unix.Errno { return f.Rmdir("dirlink") }, unix.ENOTDIR},
+		{"rmdir the root", func(f *guest) unix.Errno { return f.Rmdir("/") }, unix.EBUSY},
+		{"rename a file onto a directory", func(f *guest) unix.Errno { return f.Rename("file", "made") }, unix.EISDIR},
+		{"rename a directory onto a file", func(f *guest) unix.Errno { return f.Rename("made", "file") }, unix.ENOTDIR},
+		{"rename a directory onto a full one", func(f *guest) unix.Errno { return f.Rename("made", "full") }, unix.ENOTEMPTY},
+		{"rename a directory onto an empty one", func(f *guest) unix.Errno { return f.Rename("made", "empty") }, 0},
+		{"rename a file onto a file", func(f *guest) unix.Errno { return f.Rename("new", "file2") }, 0},
+		{"rename into itself", func(f *guest) unix.Errno { return f.Rename("dir", "dir/x") }, unix.EINVAL},
+		{"rename nothing", func(f *guest) unix.Errno { return f.Rename("nothing", "x") }, unix.ENOENT},
+		{"link", func(f *guest) unix.Errno { return f.Link("file", "hard") }, 0},
+		{"link onto a file", func(f *guest) unix.Errno { return f.Link("file", "hard") }, unix.EEXIST},
+		{"symlink", func(f *guest) unix.Errno { return f.Symlink("file", "soft") }, 0},
+		{"symlink to an absolute path", func(f *guest) unix.Errno { return f.Symlink("/file", "soft2") }, unix.EPERM},
+		{"symlink onto the root", func(f *guest) unix.Errno { return f.Symlink("x", "/") }, unix.EEXIST},
+		{"readlink of a file", func(f *guest) unix.Errno { _, errno := f.Readlink("file"); return errno }, unix.EINVAL},
+		{"unlink a link", func(f *guest) unix.Errno { return f.Unlink("link") }, 0},
+		{"stat a loop", func(f *guest) unix.Errno { _, errno := f.stat("loop", true); return errno }, unix.ELOOP},
 	})
 	if diff := cmp.Diff([]string{"dir", "dirlink", "empty", "file", "file2", "full", "hard", "loop", "soft"}, names(t, f, "/")); diff != "" {
 		t.Error(diff)
@@ -189,10 +250,10 @@ func TestOperations(t *testing.T) {
 	if content, errno := read(f, "/soft"); content != "content" || errno != 0 {
 		t.Errorf("read: %q, %v", content, errno)
 	}
-	if st, errno := f.Stat("/hard"); st.Nlink != 2 || st.Size != 7 || st.Mode != 0o640 || errno != 0 {
+	if st, errno := f.stat("/hard", true); st.Nlink != 2 || st.Size != 7 || st.Mode&0o777 != 0o600 || errno != 0 {
 		t.Errorf("stat: %+v, %v", st, errno)
 	}
-	if st, errno := f.Lstat("/soft"); st.Mode.Type() != fs.ModeSymlink || errno != 0 {
+	if st, errno := f.stat("/soft", false); st.Mode&unix.S_IFMT != unix.S_IFLNK || errno != 0 {
 		t.Errorf("lstat: %+v, %v", st, errno)
 	}
 }
@@ -200,33 +261,26 @@ func TestOperations(t *testing.T) {
 func TestReadOnlyRefusesEveryChange(t *testing.T) {
 	dir := tree(t, map[string]string{"file": "content", "dir/a": ""})
 	f := open(t, rootfs.Mount{Host: dir, ReadOnly: true})
-	file, errno := f.OpenFile("file", wasys.O_RDONLY, 0)
+	file, _, errno := f.open("file", unix.O_RDONLY)
 	if errno != 0 {
 		t.Fatal(errno)
 	}
 	defer file.Close()
-	onFile := func(do func() wasys.Errno) func(*rootfs.FS) wasys.Errno {
-		return func(*rootfs.FS) wasys.Errno { return do() }
-	}
 	run(t, f, []op{
-		{"open to read", opened("file", wasys.O_RDONLY), 0},
-		{"open to write", opened("file", wasys.O_WRONLY), wasys.EROFS},
-		{"open to read and write", opened("file", wasys.O_RDWR), wasys.EROFS},
-		{"open to append", opened("file", wasys.O_RDWR|wasys.O_APPEND), wasys.EROFS},
-		{"truncate while opening", opened("file", wasys.O_TRUNC), wasys.EROFS},
-		{"create", opened("new", wasys.O_CREAT), wasys.EROFS},
-		{"mkdir", func(f *rootfs.FS) wasys.Errno { return f.Mkdir("new", 0) }, wasys.EROFS},
-		{"rmdir", func(f *rootfs.FS) wasys.Errno { return f.Rmdir("dir") }, wasys.EROFS},
-		{"unlink", func(f *rootfs.FS) wasys.Errno { return f.Unlink("file") }, wasys.EROFS},
-		{"rename", func(f *rootfs.FS) wasys.Errno { return f.Rename("file", "x") }, wasys.EROFS},
-		{"link", func(f *rootfs.FS) wasys.Errno { return f.Link("file", "x") }, wasys.EROFS},
-		{"symlink", func(f *rootfs.FS) wasys.Errno { return f.Symlink("file", "x") }, wasys.EROFS},
-		{"chmod", func(f *rootfs.FS) wasys.Errno { return f.Chmod("file", 0o777) }, wasys.EROFS},
-		{"utimens", func(f *rootfs.FS) wasys.Errno { return f.Utimens("file", 1, 1) }, wasys.EROFS},
-		{"futimens", onFile(func() wasys.Errno { return file.Utimens(1, 1) }), wasys.EROFS},
-		{"ftruncate", onFile(func() wasys.Errno { return file.Truncate(0) }), wasys.EROFS},
-		{"write", onFile(func() wasys.Errno { _, errno := file.Write([]byte("x")); return errno }), wasys.EBADF},
-		{"pwrite", onFile(func() wasys.Errno { _, errno := file.Pwrite([]byte("x"), 0); return errno }), wasys.EBADF},
+		{"open to read", opened("file", unix.O_RDONLY), 0},
+		{"open to write", opened("file", unix.O_WRONLY), unix.EROFS},
+		{"open to read and write", opened("file", unix.O_RDWR), unix.EROFS},
+		{"open to append", opened("file", unix.O_RDWR|unix.O_APPEND), unix.EROFS},
+		{"truncate while opening", opened("file", unix.O_TRUNC), unix.EROFS},
+		{"create", opened("new", unix.O_CREAT), unix.EROFS},
+		{"mkdir", func(f *guest) unix.Errno { return f.Mkdir("new") }, unix.EROFS},
+		{"rmdir", func(f *guest) unix.Errno { return f.Rmdir("dir") }, unix.EROFS},
+		{"unlink", func(f *guest) unix.Errno { return f.Unlink("file") }, unix.EROFS},
+		{"rename", func(f *guest) unix.Errno { return f.Rename("file", "x") }, unix.EROFS},
+		{"link", func(f *guest) unix.Errno { return f.Link("file", "x") }, unix.EROFS},
+		{"symlink", func(f *guest) unix.Errno { return f.Symlink("file", "x") }, unix.EROFS},
+		{"utimens", func(f *guest) unix.Errno { return f.Utimens("file", 1, 1) }, unix.EROFS},
+		{"futimens", func(*guest) unix.Errno { return number(file.SetTimes(1, 1)) }, unix.EROFS},
 	})
 	if content, errno := read(f, "file"); content != "content" || errno != 0 {
 		t.Errorf("read: %q, %v", content, errno)
@@ -263,22 +317,22 @@ func TestMounts(t *testing.T) {
 		}
 	}
 	run(t, f, []op{
-		{"the mounted file has no siblings", opened("etc/app/other", wasys.O_RDONLY), wasys.ENOENT},
-		{"nor children", opened("etc/app/app.yaml/x", wasys.O_RDONLY), wasys.ENOTDIR},
-		{"it is no directory", opened("etc/app/app.yaml/", wasys.O_RDONLY), wasys.ENOTDIR},
-		{"it is read-only", opened("etc/app/app.yaml", wasys.O_RDWR), wasys.EROFS},
-		{"write a mounted file", func(f *rootfs.FS) wasys.Errno { return write(f, "dev/rw", "CONF", 0) }, 0},
-		{"create in a volume", func(f *rootfs.FS) wasys.Errno { return write(f, "data/new", "", wasys.O_CREAT) }, 0},
-		{"create in a read-only mount in it", opened("data/sub/inner/x", wasys.O_CREAT|wasys.O_RDWR), wasys.EROFS},
-		{"rename between mounts", func(f *rootfs.FS) wasys.Errno { return f.Rename("etc/hosts", "data/hosts") }, wasys.ENOTSUP},
-		{"link between mounts", func(f *rootfs.FS) wasys.Errno { return f.Link("etc/hosts", "data/hosts") }, wasys.ENOTSUP},
-		{"remove a mount point", func(f *rootfs.FS) wasys.Errno { return f.Rmdir("data") }, wasys.EPERM},
-		{"remove a mounted file", func(f *rootfs.FS) wasys.Errno { return f.Unlink("dev/rw") }, wasys.EPERM},
-		{"rename a mount point", func(f *rootfs.FS) wasys.Errno { return f.Rename("data", "x") }, wasys.ENOTSUP},
-		{"rename what a mount point is in", func(f *rootfs.FS) wasys.Errno { return f.Rename("dev", "x") }, wasys.EPERM},
-		{"rename onto a mount point", func(f *rootfs.FS) wasys.Errno { return f.Rename("etc/hosts", "dev/rw") }, wasys.ENOTSUP},
-		{"link a mounted file", func(f *rootfs.FS) wasys.Errno { return f.Link("dev/rw", "dev/rw") }, wasys.EPERM},
-		{"mkdir of a mount point", func(f *rootfs.FS) wasys.Errno { return f.Mkdir("data", 0) }, wasys.EEXIST},
+		{"the mounted file has no siblings", opened("etc/app/other", unix.O_RDONLY), unix.ENOENT},
+		{"nor children", opened("etc/app/app.yaml/x", unix.O_RDONLY), unix.ENOTDIR},
+		{"it is no directory", opened("etc/app/app.yaml/", unix.O_RDONLY), unix.ENOTDIR},
+		{"it is read-only", opened("etc/app/app.yaml", unix.O_RDWR), unix.EROFS},
+		{"write a mounted file", func(f *guest) unix.Errno { return write(f, "dev/rw", "CONF", 0) }, 0},
+		{"create in a volume", func(f *guest) unix.Errno { return write(f, "data/new", "", unix.O_CREAT) }, 0},
+		{"create in a read-only mount in it", opened("data/sub/inner/x", unix.O_CREAT|unix.O_RDWR), unix.EROFS},
+		{"rename between mounts", func(f *guest) unix.Errno { return f.Rename("etc/hosts", "data/hosts") }, unix.EXDEV},
+		{"link between mounts", func(f *guest) unix.Errno { return f.Link("etc/hosts", "data/hosts") }, unix.EXDEV},
+		{"remove a mount point", func(f *guest) unix.Errno { return f.Rmdir("data") }, unix.EBUSY},
+		{"remove a mounted file", func(f *guest) unix.Errno { return f.Unlink("dev/rw") }, unix.EBUSY},
+		{"rename a mount point", func(f *guest) unix.Errno { return f.Rename("data", "x") }, unix.EXDEV},
+		{"rename what a mount point is in", func(f *guest) unix.Errno { return f.Rename("dev", "x") }, unix.EBUSY},
+		{"rename onto a mount point", func(f *guest) unix.Errno { return f.Rename("etc/hosts", "dev/rw") }, unix.EXDEV},
+		{"link a mounted file", func(f *guest) unix.Errno { return f.Link("dev/rw", "dev/rw") }, unix.EPERM},
+		{"mkdir of a mount point", func(f *guest) unix.Errno { return f.Mkdir("data") }, unix.EEXIST},
 	})
 	if got, err := os.ReadFile(filepath.Join(config, "app.yaml")); string(got) != "CONF" || err != nil {
 		t.Errorf("the mounted file: %q, %v", got, err)
@@ -331,110 +385,104 @@ func TestSpecialFilesAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	ops := []op{
-		{"read a FIFO", opened("fifo", wasys.O_RDONLY), wasys.ENOTSUP},
-		{"write a FIFO", opened("fifo", wasys.O_WRONLY), wasys.ENOTSUP},
-		{"open a FIFO both ways", opened("fifo", wasys.O_RDWR|wasys.O_NOFOLLOW), wasys.ENOTSUP},
-		{"open a socket", opened("sock", wasys.O_RDONLY), wasys.ENOTSUP},
+		{"read a FIFO", opened("fifo", unix.O_RDONLY), unix.ENOTSUP},
+		{"write a FIFO", opened("fifo", unix.O_WRONLY), unix.ENXIO},
+		{"open a FIFO both ways", opened("fifo", unix.O_RDWR|unix.O_NOFOLLOW), unix.ENOTSUP},
+		{"open a socket", opened("sock", unix.O_RDONLY), unix.ENXIO},
 	}
 	if unix.Mknod(filepath.Join(dir, "null"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))) == nil {
-		ops = append(ops, op{"open a device", opened("null", wasys.O_RDWR), wasys.ENOTSUP})
+		ops = append(ops, op{"open a device", opened("null", unix.O_RDWR), unix.ENOTSUP})
 	}
 	f := open(t, rootfs.Mount{Host: dir})
 	run(t, f, ops)
-	if st, errno := f.Lstat("fifo"); st.Mode.Type() != fs.ModeNamedPipe || errno != 0 {
+	if st, errno := f.stat("fifo", false); st.Mode&unix.S_IFMT != unix.S_IFIFO || errno != 0 {
 		t.Errorf("%+v, %v", st, errno)
 	}
 }
 
-func TestFile(t *testing.T) {
-	dir := t.TempDir()
+func TestTimes(t *testing.T) {
+	dir := tree(t, map[string]string{"f": "", "link": "->f"})
 	f := open(t, rootfs.Mount{Host: dir})
-	file, errno := f.OpenFile("f", wasys.O_RDWR|wasys.O_CREAT|wasys.O_APPEND, 0)
+	file, _, errno := f.open("f", unix.O_RDWR)
 	if errno != 0 {
 		t.Fatal(errno)
 	}
 	defer file.Close()
-	do := func(name string, n int, errno wasys.Errno, wantN int, want wasys.Errno) {
-		t.Helper()
-		if n != wantN || errno != want {
-			t.Errorf("%s: %d, %v", name, n, errno)
-		}
-	}
-	buf := make([]byte, 10)
-	n, errno := file.Write([]byte("0123"))
-	do("write", n, errno, 4, 0)
-	n, errno = file.Pwrite([]byte("ab"), 1) // in append mode, which Linux would append
-	do("pwrite", n, errno, 2, 0)
-	n, errno = file.Write([]byte("45"))
-	do("append", n, errno, 2, 0)
-	n, errno = file.Pread(buf, 0)
-	do("pread at the end", n, errno, 6, 0)
-	if string(buf[:n]) != "0ab345" {
-		t.Errorf("content %q", buf[:n])
-	}
-	do("leave append mode", 0, file.SetAppend(false), 0, 0)
-	at, errno := file.Seek(2, io.SeekStart)
-	do("seek", int(at), errno, 2, 0)
-	n, errno = file.Write([]byte("x"))
-	do("write in the middle", n, errno, 1, 0)
-	n, errno = file.Pread(buf, -1)
-	do("pread before the start", n, errno, 0, wasys.EINVAL)
-	n, errno = file.Pwrite(buf, -1)
-	do("pwrite before the start", n, errno, 0, wasys.EINVAL)
-	_, errno = file.Seek(-1, io.SeekStart)
-	do("seek before the start", 0, errno, 0, wasys.EINVAL)
-	_, errno = file.Seek(0, 7)
-	do("seek from nowhere", 0, errno, 0, wasys.EINVAL)
-	do("truncate", 0, file.Truncate(3), 0, 0)
-	do("truncate below zero", 0, file.Truncate(-1), 0, wasys.EINVAL)
-	do("sync", 0, errors2(file.Sync(), file.Datasync()), 0, 0)
-	do("set times", 0, file.Utimens(1_000_000_001, wasys.UTIME_OMIT), 0, 0)
-	do("set times by path", 0, f.Utimens("f", wasys.UTIME_OMIT, 2_000_000_002), 0, 0)
-	st, errno := file.Stat()
-	if st.Size != 3 || st.Atim != 1_000_000_001 || st.Mtim != 2_000_000_002 || errno != 0 {
+	run(t, f, []op{
+		{"of an open file", func(*guest) unix.Errno { return number(file.SetTimes(1_000_000_001, rootfs.Omit)) }, 0},
+		{"by a link", func(f *guest) unix.Errno { return f.Utimens("link", rootfs.Omit, 2_000_000_002) }, 0},
+		{"of a link", func(f *guest) unix.Errno { return number(f.root.SetTimes("link", false, rootfs.Omit, 3_000_000_003)) }, 0},
+	})
+	if st, errno := f.stat("link", true); st.Atim.Nano() != 1_000_000_001 || st.Mtim.Nano() != 2_000_000_002 || errno != 0 {
 		t.Errorf("%+v, %v", st, errno)
 	}
-	if got, err := os.ReadFile(filepath.Join(dir, "f")); string(got) != "0ax" || err != nil {
-		t.Errorf("%q, %v", got, err)
+	if st, errno := f.stat("link", false); st.Mtim.Nano() != 3_000_000_003 || errno != 0 {
+		t.Errorf("%+v, %v", st, errno)
 	}
 }
 
-func TestDirectory(t *testing.T) {
+func TestDirectoryIsListedAgain(t *testing.T) {
 	f := open(t, rootfs.Mount{Host: tree(t, map[string]string{"a": "", "b/": "", "c": "->a"})})
-	dir, errno := f.OpenFile("/", wasys.O_RDONLY, 0)
+	for range 2 {
+		types := map[string]uint32{}
+		for {
+			entries, err := f.root.ReadDir(2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(entries) == 0 {
+				break
+			}
+			for _, e := range entries {
+				types[e.Name] = e.Mode
+			}
+		}
+		if diff := cmp.Diff(map[string]uint32{"a": unix.S_IFREG, "b": unix.S_IFDIR, "c": unix.S_IFLNK}, types); diff != "" {
+			t.Error(diff)
+		}
+		if err := f.root.Rewind(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestBelowADirectory shows what paths mean that are relative to an open directory.
+func TestBelowADirectory(t *testing.T) {
+	dir := tree(t, map[string]string{
+		"file": "above", "sub/file": "in it", "sub/up": "->../file", "sub/in/x": "x", "sub/self": "->.", "sub/mount/": "", "other/y": "",
+	})
+	volume := tree(t, map[string]string{"file": "volume's"})
+	f := open(t, rootfs.Mount{Host: dir}, rootfs.Mount{Host: volume, Guest: "/sub/mount"})
+	_, sub, errno := f.open("sub", unix.O_RDONLY)
 	if errno != 0 {
 		t.Fatal(errno)
 	}
-	defer dir.Close()
-	for range 2 {
-		types := map[string]fs.FileMode{}
-		for {
-			entries, errno := dir.Readdir(2)
-			if errno != 0 {
-				t.Fatal(errno)
-			}
-			for _, e := range entries {
-				types[e.Name] = e.Type
-			}
-			if len(entries) < 2 {
-				break
-			}
-		}
-		if diff := cmp.Diff(map[string]fs.FileMode{"a": 0, "b": fs.ModeDir, "c": fs.ModeSymlink}, types); diff != "" {
-			t.Error(diff)
-		}
-		if _, errno := dir.Seek(0, io.SeekStart); errno != 0 {
-			t.Error(errno)
+	defer sub.Close()
+	below := &guest{f.FS, sub}
+	for path, want := range map[string]string{
+		"file": "in it", "mount/file": "volume's", "in/../file": "in it", "./in/.././file": "in it", "self/self/file": "in it",
+	} {
+		if got, errno := read(below, path); got != want || errno != 0 {
+			t.Errorf("%s: %q, %v", path, got, errno)
 		}
 	}
-	_, seek := dir.Seek(1, io.SeekStart)
-	_, read := dir.Read(make([]byte, 1))
-	_, pread := dir.Pread(make([]byte, 1), 0)
-	_, written := dir.Write([]byte("x"))
-	_, pwrite := dir.Pwrite([]byte("x"), 0)
-	got := []wasys.Errno{seek, read, pread, written, pwrite, dir.Truncate(0)}
-	if diff := cmp.Diff([]wasys.Errno{wasys.EINVAL, wasys.EISDIR, wasys.EISDIR, wasys.EBADF, wasys.EISDIR, wasys.EISDIR}, got); diff != "" {
-		t.Error(diff)
+	run(t, below, []op{
+		{"above it", opened("../file", unix.O_RDONLY), unix.EPERM},
+		{"above it by a detour", opened("in/../../file", unix.O_RDONLY), unix.EPERM},
+		{"above it by a link", opened("up", unix.O_RDONLY), unix.EPERM},
+		{"above it by two dots behind a link", opened("self/..", unix.O_RDONLY), 0}, // that is itself
+		{"remove two dots behind a link", func(g *guest) unix.Errno { return g.Rmdir("self/..") }, unix.EBUSY},
+		{"an absolute path", func(g *guest) unix.Errno { _, _, err := g.root.Open("/file", unix.O_RDONLY); return number(err) }, unix.EPERM},
+		{"no path", func(g *guest) unix.Errno { _, _, err := g.root.Open("", unix.O_RDONLY); return number(err) }, unix.ENOENT},
+		{"a long path", opened(strings.Repeat("a/", 3000), unix.O_RDONLY), unix.ENAMETOOLONG},
+		{"rename into the volume", func(g *guest) unix.Errno { return g.Rename("file", "mount/file2") }, unix.EXDEV},
+		{"rename it", func(g *guest) unix.Errno { return f.Rename("sub/in", "other/in") }, 0},
+	})
+	if err := os.Rename(dir+"/sub", dir+"/moved"); err != nil { // another guest does
+		t.Fatal(err)
+	}
+	if got, errno := read(below, "file"); got != "in it" || errno != 0 {
+		t.Errorf("after it was moved: %q, %v", got, errno)
 	}
 }
 
@@ -466,10 +514,10 @@ func TestRaceWithLinks(t *testing.T) {
 		case errno != 0:
 			refused++
 		}
-		_ = write(f, "real/made", "x", wasys.O_CREAT)
+		_ = write(f, "real/made", "x", unix.O_CREAT)
 		_ = f.Rename("real/made", "real/moved")
 		_ = f.Unlink("real/file2")
-		_ = f.Mkdir("real/dir", 0)
+		_ = f.Mkdir("real/dir")
 	}
 	close(done)
 	swapper.Wait()

@@ -1,0 +1,225 @@
+package rootfs
+
+import (
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Omit as a time leaves the time as it is.
+const Omit = int64(-1) << 63
+
+// Dir is an open directory of the guest. One goroutine uses it.
+type Dir struct {
+	fs *FS
+	*mount
+	// root is the directory itself; name is its path when it was opened, which only finds the mounts below it: a directory
+	// that has one cannot be renamed by a guest.
+	root *os.Root
+	name string
+	list *os.File // for listing, once it is wanted
+}
+
+func newDir(f *FS, m *mount, root *os.Root, rel, name string) (*Dir, error) {
+	opened, err := root.OpenRoot(rel)
+	if err != nil {
+		return nil, err
+	}
+	return &Dir{fs: f, mount: m, root: opened, name: name}, nil
+}
+
+// Close closes the directory.
+func (d *Dir) Close() error {
+	if d.list != nil {
+		_ = d.list.Close()
+	}
+	return d.root.Close()
+}
+
+// Name is the path, without the leading slash, that a path relative to d has for the guest, and whether the root file
+// system has it and not a mount.
+func (d *Dir) Name(guest string) (string, bool) {
+	if check(guest) != nil {
+		return "", false
+	}
+	p, err := d.find(guest)
+	return path.Join(d.name, guest), err == nil && p.mount.name == ""
+}
+
+// File is an open regular file.
+type File struct {
+	*os.File
+	// FD is its descriptor, Stat what it was when it was opened.
+	FD   int
+	Stat unix.Stat_t
+	// ReadOnly is set if its mount is.
+	ReadOnly bool
+}
+
+// What a new file gets before the umask: a guest of WASI cannot say.
+const (
+	filePerm = 0o666
+	dirPerm  = 0o777
+)
+
+// Open opens a regular file, or a directory. Flags are those of open(2); O_NOFOLLOW is honoured for the last element.
+func (d *Dir) Open(guest string, flags int) (*File, *Dir, error) {
+	p, err := d.find(guest)
+	if err != nil {
+		return nil, nil, err
+	}
+	if p.readOnly && flags&(unix.O_RDWR|unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC) != 0 {
+		return nil, nil, unix.EROFS
+	}
+	if p.slash {
+		flags |= unix.O_DIRECTORY
+	}
+	// A FIFO must not block the open, and a terminal not become ours.
+	file, err := p.open(flags | unix.O_NONBLOCK | unix.O_NOCTTY)
+	if err != nil {
+		return nil, nil, err
+	}
+	f := &File{File: file, FD: int(file.Fd()), ReadOnly: p.readOnly}
+	err = retry(func() error { return unix.Fstat(f.FD, &f.Stat) })
+	switch kind := f.Stat.Mode & unix.S_IFMT; {
+	case err == nil && kind == unix.S_IFREG:
+		return f, nil, nil
+	case err == nil && kind == unix.S_IFDIR:
+		_ = file.Close()
+		name := path.Join(d.name, guest)
+		if name == "." {
+			name = ""
+		}
+		sub, err := newDir(d.fs, p.mount, p.root, p.rel, name)
+		return nil, sub, err
+	case err == nil:
+		err = unix.ENOTSUP
+	}
+	_ = file.Close()
+	return nil, nil, err
+}
+
+func (p place) open(flags int) (*os.File, error) {
+	if flags&unix.O_NOFOLLOW == 0 || p.slash || p.rel == "." {
+		return p.root.OpenFile(p.rel, flags&^unix.O_NOFOLLOW, filePerm)
+	}
+	// os.Root has no way to say "do not follow".
+	var file *os.File
+	err := p.at(func(dir int, base string) error {
+		fd, err := unix.Openat(dir, base, flags|unix.O_CLOEXEC, filePerm)
+		if err == nil {
+			file = os.NewFile(uintptr(fd), base)
+		}
+		return err
+	})
+	return file, err
+}
+
+// Stat describes what the path leads to, a symbolic link itself if it is not to be followed.
+func (d *Dir) Stat(guest string, follow bool) (st unix.Stat_t, err error) {
+	p, err := d.find(guest)
+	if err != nil {
+		return st, err
+	}
+	if p.rel == "." {
+		return st, p.at(func(dir int, _ string) error { return unix.Fstat(dir, &st) })
+	}
+	if follow || p.slash {
+		info, err := p.root.Stat(p.name())
+		if err != nil {
+			return st, err
+		}
+		if info.Mode()&fs.ModeSymlink == 0 {
+			return fromInfo(info), nil
+		}
+	}
+	return st, p.at(func(dir int, base string) error { return unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW) })
+}
+
+// SetTimes sets the times of what the path leads to, in nanoseconds since 1970, or Omit.
+func (d *Dir) SetTimes(guest string, follow bool, atim, mtim int64) error {
+	p, err := d.findWritable(guest)
+	switch {
+	case err != nil:
+		return err
+	case follow || p.slash || p.rel == ".":
+		return p.root.Chtimes(p.name(), toTime(atim), toTime(mtim))
+	default:
+		return p.at(func(dir int, base string) error { return utimensat(dir, base, atim, mtim) })
+	}
+}
+
+// toTime maps "leave it" to the zero Time, which is what os means by it.
+func toTime(ns int64) time.Time {
+	if ns == Omit {
+		return time.Time{}
+	}
+	return time.Unix(0, ns)
+}
+
+// SetTimes sets the file's times like Dir.SetTimes.
+func (f *File) SetTimes(atim, mtim int64) error {
+	if f.ReadOnly {
+		return unix.EROFS
+	}
+	return retry(func() error { return futimens(f.FD, atim, mtim) })
+}
+
+// Sync writes the directory to the disk.
+func (d *Dir) Sync() error {
+	if err := d.openList(); err != nil {
+		return err
+	}
+	return d.list.Sync()
+}
+
+// Entry is one name in a directory.
+type Entry struct {
+	Name string
+	Ino  uint64
+	Mode uint32 // the type, as in Stat_t
+}
+
+func (d *Dir) openList() (err error) {
+	if d.list == nil {
+		d.list, err = d.root.Open(".")
+	}
+	return err
+}
+
+// Rewind lets ReadDir begin again.
+func (d *Dir) Rewind() error {
+	if d.list == nil {
+		return nil
+	}
+	_, err := d.list.Seek(0, io.SeekStart)
+	return err
+}
+
+// ReadDir returns at most n more entries; none: that was all.
+func (d *Dir) ReadDir(n int) ([]Entry, error) {
+	if err := d.openList(); err != nil {
+		return nil, err
+	}
+	var out []Entry
+	for len(out) == 0 {
+		entries, err := d.list.ReadDir(n)
+		for _, e := range entries {
+			var st unix.Stat_t
+			if unix.Fstatat(int(d.list.Fd()), e.Name(), &st, unix.AT_SYMLINK_NOFOLLOW) == nil { // else it was removed meanwhile
+				out = append(out, Entry{Name: e.Name(), Ino: st.Ino, Mode: uint32(st.Mode) & unix.S_IFMT})
+			}
+		}
+		if err == io.EOF || len(entries) == 0 { //nolint:errorlint // as ReadDir promises it
+			break
+		}
+		if err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,177 @@
+package wasi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/wazlet/wazlet/moduleactor/engine/rootfs"
+)
+
+// Exit is what proc_exit panics with.
+type Exit uint32
+
+func (e Exit) Error() string { return fmt.Sprintf("exit status %d", uint32(e)) }
+
+// Stopped is what a call panics with when the instance's context has ended.
+type Stopped struct{}
+
+func (Stopped) Error() string { return "stopped" }
+
+// DefaultMaxFiles is how many descriptors a guest may have open.
+const DefaultMaxFiles = 1024
+
+// Preopen is a listener or a connection that the guest finds open.
+type Preopen struct {
+	// Name tells it from others, in LISTEN_FDNAMES; it has no colon.
+	Name string
+	// File is a socket, listening or connected. The guest has its own copy of it; the caller closes this one.
+	File *os.File
+}
+
+// Config is what an instance is made of.
+type Config struct {
+	// Args is argv; Env holds K=V.
+	Args, Env []string
+	// Stdin is empty if nil; Stdout and Stderr are dropped if nil. An *os.File that is a pipe, a socket, or was opened
+	// nonblocking is waited for by Go's netpoller. Any other Stdin is read by one goroutine, from the guest's first attempt
+	// on and until it returns an error; any other Stdout or Stderr must not block for long. None is closed.
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	// Root is the guest's /; nil: it has no files. TerminationLog is opened as /dev/termination-log, unless something is
+	// mounted there.
+	Root *rootfs.FS
+	// Preopens are the sockets that the guest finds open. Their descriptors follow those of the directories, which
+	// libraries look for from 3 on. LISTEN_FDS and LISTEN_FDNAMES are set as systemd does it, and WAZLET_LISTEN_FDS_START
+	// is the first, which is 3 without a root and 4 with it.
+	Preopens []Preopen
+	// Signals, if set, makes a descriptor, its number in WAZLET_SIGNAL_FD, that yields a byte for each signal.
+	Signals <-chan byte
+	// MaxFiles limits the descriptors; 0 means DefaultMaxFiles.
+	MaxFiles int
+	// NoMemory is set for a module without a memory.
+	NoMemory bool
+}
+
+// Instance is what one guest has open. Only its goroutine uses it, but for the stop.
+type Instance struct {
+	args, env [][]byte
+	table     table
+	start     time.Time
+	done      <-chan struct{}
+	stopped   atomic.Bool
+	closed    chan struct{}
+	wake      chan struct{}
+	timer     *time.Timer
+	noMemory  bool
+	endWatch  func() bool
+}
+
+// New makes an instance. The error names what of the configuration it cannot use.
+func New(cfg Config) (*Instance, error) {
+	in := &Instance{
+		// Some guests take a monotonic time of 0 for "not set".
+		start: time.Now().Add(-time.Second), closed: make(chan struct{}), wake: make(chan struct{}, 1), noMemory: cfg.NoMemory,
+	}
+	if in.table.limit = cfg.MaxFiles; in.table.limit <= 0 {
+		in.table.limit = DefaultMaxFiles
+	}
+	env, err := in.open(cfg)
+	if err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
+	in.args, in.env = terminated(cfg.Args), terminated(slices.Concat(cfg.Env, env))
+	return in, nil
+}
+
+// open opens the first descriptors and returns the environment that tells of them.
+func (in *Instance) open(cfg Config) (env []string, err error) {
+	for _, o := range []struct {
+		name string
+		open func() (object, error)
+	}{
+		{"stdin", func() (object, error) { return in.stdin(cfg.Stdin) }},
+		{"stdout", func() (object, error) { return stdout(cfg.Stdout) }},
+		{"stderr", func() (object, error) { return stdout(cfg.Stderr) }},
+	} {
+		obj, err := o.open()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", o.name, err)
+		}
+		in.table.add(obj)
+	}
+	in.table.stdio = [3]object{in.table.list[0].object, in.table.list[1].object, in.table.list[2].object}
+	if cfg.Root != nil {
+		root, err := cfg.Root.Root()
+		if err != nil {
+			return nil, fmt.Errorf("open the root: %w", err)
+		}
+		in.table.add(&dir{dir: root})
+		d := in.table.list[len(in.table.list)-1]
+		d.inheriting, d.preopen = dirRights|fileRights|socketRights|listenerRights, "/"
+	}
+	if env, err = in.preopen(cfg.Preopens); err != nil {
+		return nil, err
+	}
+	if cfg.Signals != nil {
+		env = append(env, "WAZLET_SIGNAL_FD="+strconv.Itoa(len(in.table.list)))
+		in.table.add(newPump(&signals{from: cfg.Signals, closed: in.closed}))
+	}
+	return env, nil
+}
+
+// Context returns a context for the guest's functions. When ctx ends, the guest's current or next call of the host ends it.
+func (in *Instance) Context(ctx context.Context) context.Context {
+	in.done = ctx.Done()
+	in.endWatch = context.AfterFunc(ctx, func() { in.stopped.Store(true) })
+	return &guestContext{Context: ctx, in: in}
+}
+
+// Close closes everything that the guest has open. It must have ended.
+func (in *Instance) Close() error {
+	if in.endWatch != nil {
+		in.endWatch()
+	}
+	close(in.closed)
+	return in.table.close()
+}
+
+// guestContext hands the instance to the host's functions.
+type guestContext struct {
+	context.Context //nolint:containedctx // it is one
+	in              *Instance
+}
+
+type instanceKey struct{}
+
+// Value implements context.Context.
+func (c *guestContext) Value(key any) any {
+	if key == (instanceKey{}) {
+		return c.in
+	}
+	return c.Context.Value(key)
+}
+
+// check leaves the guest if it is to stop.
+func (in *Instance) check() {
+	if in.stopped.Load() {
+		panic(Stopped{})
+	}
+}
+
+// terminated makes C strings: what follows a NUL is cut off.
+func terminated(list []string) [][]byte {
+	out := make([][]byte, len(list))
+	for i, s := range list {
+		s, _, _ = strings.Cut(s, "\x00")
+		out[i] = append([]byte(s), 0)
+	}
+	return out
+}

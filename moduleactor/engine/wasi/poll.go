@@ -1,0 +1,169 @@
+package wasi
+
+import (
+	"encoding/binary"
+	"math"
+	"time"
+)
+
+// subscription is one entry of what poll_oneoff is asked to wait for. In memory: userdata 0..8, type 8, and at 16 a
+// descriptor or a clock. A clock is its id, the time at 8 and its flags at 24; in wasi_unstable an identifier precedes it.
+type subscription struct {
+	userdata uint64
+	kind     byte
+	fd       uint32
+	clock    uint32
+	time     uint64
+	absolute bool
+}
+
+const (
+	subscriptionSize         = 48
+	unstableSubscriptionSize = 56
+	eventSize                = 32
+
+	eventClock   = 0
+	eventFDRead  = 1
+	eventFDWrite = 2
+
+	clockAbsolute = 1
+	eventHangup   = 1
+
+	// maxSubscriptions bounds what one call can make the host do.
+	maxSubscriptions = 4096
+)
+
+// poll is one call of poll_oneoff.
+type poll struct {
+	call
+	subs, out []byte
+	size      int // of a subscription
+	begin     time.Time
+	ready     int // events written
+	// list and next are what to wait for when nothing is ready.
+	list []interest
+	next time.Duration
+}
+
+func (c call) pollOneoff(unstable bool) Errno {
+	n, size := uint64(uint32(c.a[2])), uint64(subscriptionSize)
+	if unstable {
+		size = unstableSubscriptionSize
+	}
+	if n == 0 || n > maxSubscriptions {
+		return einval
+	}
+	subs, errno := c.mem.bytes(c.a[0], n*size)
+	if errno != esuccess {
+		return errno
+	}
+	out, errno := c.mem.bytes(c.a[1], n*eventSize)
+	if errno != esuccess {
+		return errno
+	}
+	if errno := c.mem.putU32(c.a[3], 0); errno != esuccess {
+		return errno
+	}
+	p := poll{call: c, subs: subs, out: out, size: int(size), begin: time.Now()}
+	for p.scan(); p.ready == 0; p.scan() {
+		c.wait(p.list, p.next)
+	}
+	return c.mem.putU32(c.a[3], uint32(p.ready))
+}
+
+// scan writes the events that there are.
+func (p *poll) scan() {
+	p.list, p.next = p.list[:0], forever
+	for b := p.subs; len(b) > 0; b = b[p.size:] {
+		s := p.subscription(b)
+		switch s.kind {
+		case eventClock:
+			p.clock(s)
+		case eventFDRead, eventFDWrite:
+			p.descriptor(s)
+		default:
+			p.event(s, einval, 0, 0)
+		}
+	}
+}
+
+func (p *poll) subscription(b []byte) subscription {
+	s := subscription{userdata: binary.LittleEndian.Uint64(b), kind: b[8], fd: binary.LittleEndian.Uint32(b[16:])}
+	if c := b[16:]; s.kind == eventClock {
+		if p.size == unstableSubscriptionSize {
+			c = c[8:]
+		}
+		s.clock, s.time = binary.LittleEndian.Uint32(c), binary.LittleEndian.Uint64(c[8:])
+		s.absolute = binary.LittleEndian.Uint16(c[24:])&clockAbsolute != 0
+	}
+	return s
+}
+
+func (p *poll) event(s subscription, errno Errno, n uint64, flags uint16) {
+	e := p.out[p.ready*eventSize:][:eventSize]
+	p.ready++
+	clear(e)
+	binary.LittleEndian.PutUint64(e, s.userdata)
+	binary.LittleEndian.PutUint16(e[8:], uint16(errno))
+	e[10] = s.kind
+	binary.LittleEndian.PutUint64(e[16:], n)
+	binary.LittleEndian.PutUint16(e[24:], flags)
+}
+
+// wallStep is how long is slept at most for an absolute time of day, which may be set meanwhile.
+const wallStep = uint64(time.Minute)
+
+func (p *poll) clock(s subscription) {
+	now, errno := p.Instance.clock(s.clock)
+	if errno != esuccess {
+		p.event(s, errno, 0, 0)
+		return
+	}
+	left := s.time
+	if !s.absolute {
+		now = uint64(max(time.Since(p.begin), 0))
+	}
+	if left <= now {
+		p.event(s, esuccess, 0, 0)
+		return
+	}
+	left = min(left-now, math.MaxInt64)
+	if s.absolute && s.clock == clockRealtime {
+		left = min(left, wallStep)
+	}
+	p.next = min(p.next, time.Duration(left))
+}
+
+func (p *poll) descriptor(s subscription) {
+	write, need := s.kind == eventFDWrite, rightRead
+	if write {
+		need = rightWrite
+	}
+	d, errno := p.table.get(uint64(s.fd), rightPoll)
+	if errno != esuccess {
+		p.event(s, errno, 0, 0)
+		return
+	}
+	if _, ok := d.object.(listener); !ok && !d.can(need) {
+		p.event(s, enotcapable, 0, 0)
+		return
+	}
+	switch o := d.object.(type) {
+	case waiter:
+		if n, hangup, ok := o.ready(write); !ok {
+			p.list = append(p.list, interest{o, write})
+		} else if hangup {
+			p.event(s, esuccess, n, eventHangup)
+		} else {
+			p.event(s, esuccess, n, 0)
+		}
+	case *file:
+		if write {
+			p.event(s, esuccess, 1, 0)
+		} else {
+			p.event(s, esuccess, o.available(), 0)
+		}
+	default:
+		p.event(s, esuccess, 1, 0)
+	}
+}

@@ -1,0 +1,280 @@
+package wasi
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// listener is a listening socket.
+type listener struct{ *stream }
+
+// read and write tell that there is nothing to read and write in a listener.
+func (listener) read([]byte) (int, Errno)  { return 0, enotconn }
+func (listener) write([]byte) (int, Errno) { return 0, enotconn }
+
+// preopen takes copies of the sockets that are handed in, and returns the environment that tells of them.
+func (in *Instance) preopen(list []Preopen) ([]string, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	names := make([]string, len(list))
+	start := len(in.table.list)
+	for i, p := range list {
+		names[i] = p.Name
+		if strings.ContainsAny(p.Name, ":\x00") {
+			return nil, fmt.Errorf("preopen %q: a name has no colon", p.Name)
+		}
+		o, err := socketObject(p.File)
+		if err != nil {
+			return nil, fmt.Errorf("preopen %s: %w", p.Name, err)
+		}
+		in.table.add(o)
+	}
+	return []string{
+		"LISTEN_FDS=" + strconv.Itoa(len(list)), "LISTEN_FDNAMES=" + strings.Join(names, ":"),
+		"WAZLET_LISTEN_FDS_START=" + strconv.Itoa(start),
+	}, nil
+}
+
+var errNoSocket = errors.New("is no socket")
+
+func socketObject(f *os.File) (object, error) {
+	fd, mode, err := descriptorOf(f)
+	switch {
+	case err != nil:
+		return nil, err
+	case mode&unix.S_IFMT != unix.S_IFSOCK:
+		return nil, fmt.Errorf("%s %w", f.Name(), errNoSocket)
+	}
+	listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err != nil {
+		return nil, err
+	}
+	if listens == 0 {
+		return adopt(f, false, socketRights)
+	}
+	s, err := adopt(f, false, listenerRights)
+	if err != nil {
+		return nil, err
+	}
+	return listener{s}, nil
+}
+
+// socket returns the stream behind a descriptor of a connection. A directory is bad, as it is to fd_read.
+func (c call) socket(need Rights) (*descriptor, *stream, Errno) {
+	d, errno := c.table.get(c.a[0], 0)
+	if errno != esuccess {
+		return nil, nil, errno
+	}
+	s, ok := d.object.(*stream)
+	switch {
+	case d.filetype() == directory:
+		return nil, nil, ebadf
+	case !ok || (s.kind != socketStream && s.kind != socketDgram):
+		return nil, nil, enotsock
+	case !d.can(need):
+		return nil, nil, enotcapable
+	}
+	return d, s, esuccess
+}
+
+func (c call) sockAccept() Errno {
+	d, errno := c.table.get(c.a[0], 0)
+	if errno != esuccess {
+		return errno
+	}
+	l, ok := d.object.(listener)
+	switch {
+	case !ok && (d.filetype() == socketStream || d.filetype() == socketDgram):
+		return einval
+	case !ok:
+		return enotsock
+	case !d.can(rightSockAccept):
+		return enotcapable
+	case uint32(c.a[1])&^uint32(flagNonblock) != 0:
+		return einval
+	case c.table.full():
+		return emfile
+	}
+	s, errno := c.accept(d, l)
+	if errno != esuccess {
+		return errno
+	}
+	fd := c.table.insert(&descriptor{object: s, base: socketRights, flags: fdflags(c.a[1])})
+	if errno := c.mem.putU32(c.a[2], fd); errno != esuccess {
+		_ = c.table.release(fd)
+		return errno
+	}
+	return esuccess
+}
+
+// accept waits for a connection, unless the descriptor is nonblocking.
+func (in *Instance) accept(d *descriptor, l listener) (*stream, Errno) {
+	for {
+		fd, err := accept(l.fd)
+		switch {
+		case err == nil:
+			f := os.NewFile(uintptr(fd), "connection")
+			s, err := newStream(f, l.kind, socketRights, true)
+			if err != nil {
+				_ = f.Close()
+				return nil, toErrno(err)
+			}
+			return s, esuccess
+		case errors.Is(err, unix.EAGAIN) && d.flags&flagNonblock == 0:
+			in.waitFor(l, false)
+		case errors.Is(err, unix.EINTR):
+		default:
+			return nil, toErrno(err)
+		}
+	}
+}
+
+const (
+	recvPeek    = 1
+	recvWaitAll = 2
+
+	recvTruncated = 1
+)
+
+func (c call) sockRecv() Errno {
+	d, s, errno := c.socket(rightRead)
+	if errno != esuccess {
+		return errno
+	}
+	flags := uint32(c.a[3])
+	if flags&^(recvPeek|recvWaitAll) != 0 {
+		return einval
+	}
+	v, errno := c.mem.vectors(c.a[1], c.a[2])
+	if errno != esuccess {
+		return errno
+	}
+	n, roflags, errno := c.recv(d, s, &v, flags)
+	if errno != esuccess {
+		return errno
+	}
+	if out, ok := c.mem.bytes(c.a[5], 2); ok == esuccess {
+		out[0], out[1] = roflags, 0
+		return c.mem.putU32(c.a[4], n)
+	}
+	return efault
+}
+
+// recv receives a datagram, or what there is of a stream.
+func (in *Instance) recv(d *descriptor, s *stream, v *vectors, flags uint32) (n uint32, roflags byte, errno Errno) {
+	if s.kind == socketStream && flags == 0 {
+		n, errno = in.transfer(d, v, false)
+		return n, 0, errno
+	}
+	bufs, errno := v.all()
+	if errno != esuccess {
+		return 0, 0, errno
+	}
+	host := unix.MSG_DONTWAIT
+	if flags&recvPeek != 0 {
+		host |= unix.MSG_PEEK
+	}
+	for {
+		got, _, out, _, err := unix.RecvmsgBuffers(s.fd, bufs, nil, host)
+		n += uint32(max(got, 0))
+		wait := errors.Is(err, unix.EAGAIN) && d.flags&flagNonblock == 0
+		switch {
+		case err == nil && got > 0 && flags == recvWaitAll && s.kind == socketStream && len(skip(&bufs, got)) > 0:
+		case err == nil:
+			if out&unix.MSG_TRUNC != 0 {
+				roflags = recvTruncated
+			}
+			return n, roflags, esuccess
+		case wait:
+			in.waitFor(s, false)
+		case errors.Is(err, unix.EINTR):
+		case n > 0:
+			return n, 0, esuccess
+		default:
+			return 0, 0, toErrno(err)
+		}
+	}
+}
+
+// skip leaves out the first n bytes.
+func skip(bufs *[][]byte, n int) [][]byte {
+	for n > 0 && len(*bufs) > 0 {
+		if n < len((*bufs)[0]) {
+			(*bufs)[0] = (*bufs)[0][n:]
+			break
+		}
+		n -= len((*bufs)[0])
+		*bufs = (*bufs)[1:]
+	}
+	return *bufs
+}
+
+// all are the buffers that are left.
+func (v *vectors) all() (out [][]byte, errno Errno) {
+	for p, errno := v.next(); p != nil || errno != esuccess; p, errno = v.next() {
+		if errno != esuccess {
+			return nil, errno
+		}
+		out = append(out, p)
+	}
+	return out, esuccess
+}
+
+func (c call) sockSend() Errno {
+	d, s, errno := c.socket(rightWrite)
+	switch {
+	case errno != esuccess:
+		return errno
+	case uint32(c.a[3]) != 0:
+		return einval
+	}
+	v, errno := c.mem.vectors(c.a[1], c.a[2])
+	if errno != esuccess {
+		return errno
+	}
+	n, errno := c.send(d, s, &v)
+	if errno != esuccess {
+		return errno
+	}
+	return c.mem.putU32(c.a[4], n)
+}
+
+// send sends a datagram, or what can be sent of a stream.
+func (in *Instance) send(d *descriptor, s *stream, v *vectors) (uint32, Errno) {
+	if s.kind == socketStream {
+		return in.transfer(d, v, true)
+	}
+	bufs, errno := v.all()
+	if errno != esuccess {
+		return 0, errno
+	}
+	for {
+		n, err := unix.SendmsgBuffers(s.fd, bufs, nil, nil, unix.MSG_DONTWAIT)
+		switch {
+		case err == nil:
+			return uint32(n), esuccess
+		case errors.Is(err, unix.EAGAIN) && d.flags&flagNonblock == 0:
+			in.waitFor(s, true)
+		case !errors.Is(err, unix.EINTR):
+			return 0, toErrno(err)
+		}
+	}
+}
+
+func (c call) sockShutdown() Errno {
+	_, s, errno := c.socket(rightSockShutdown)
+	if errno != esuccess {
+		return errno
+	}
+	how, ok := map[uint32]int{1: unix.SHUT_RD, 2: unix.SHUT_WR, 3: unix.SHUT_RDWR}[uint32(c.a[1])]
+	if !ok {
+		return einval
+	}
+	return toErrno(unix.Shutdown(s.fd, how))
+}

@@ -1,0 +1,18 @@
+package wasi
+
+import "golang.org/x/sys/unix"
+
+func allocate(fd int, offset, size int64) error { return unix.Fallocate(fd, 0, offset, size) }
+
+func datasync(fd int) error { return unix.Fdatasync(fd) }
+
+// readable is how many bytes can be read from a pipe, a terminal or a socket.
+func readable(fd int) (int, error) { return unix.IoctlGetInt(fd, unix.TIOCINQ) }
+
+const pollHangup = unix.POLLHUP | unix.POLLRDHUP
+
+// accept takes a connection, nonblocking and not inherited.
+func accept(fd int) (int, error) {
+	n, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	return n, err
+}

@@ -1,0 +1,31 @@
+//go:build !linux
+
+package wasi
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+func allocate(int, int64, int64) error { return unix.ENOTSUP }
+
+func datasync(fd int) error { return unix.Fsync(fd) }
+
+// readable is how many bytes can be read from a pipe, a terminal or a socket: not known, but some.
+func readable(int) (int, error) { return 1, nil }
+
+const pollHangup = unix.POLLHUP
+
+// accept takes a connection, nonblocking and not inherited.
+func accept(fd int) (int, error) {
+	n, _, err := unix.Accept(fd)
+	if err != nil {
+		return 0, err
+	}
+	unix.CloseOnExec(n)
+	if err := unix.SetNonblock(n, true); err != nil {
+		return 0, errors.Join(err, unix.Close(n))
+	}
+	return n, nil
+}

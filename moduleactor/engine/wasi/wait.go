@@ -1,0 +1,63 @@
+package wasi
+
+import "time"
+
+// interest is something to wait for.
+type interest struct {
+	waiter
+	write bool
+}
+
+// waitFor parks the guest until the object may be ready. Only a waiter ever says eagain.
+func (in *Instance) waitFor(o object, write bool) {
+	if w, ok := o.(waiter); ok {
+		in.wait([]interest{{w, write}}, forever)
+	}
+}
+
+// forever is no limit for a wait. It is not the largest Duration, which a timer adds to the present.
+const forever = time.Duration(1) << 62
+
+// wait parks the guest until one of the list may be ready, or the time has passed; the caller looks which. It leaves the
+// guest if that is to stop.
+func (in *Instance) wait(list []interest, most time.Duration) {
+	in.check()
+	select { // what an earlier wait left
+	case <-in.wake:
+	default:
+	}
+	ends := make([]func(), 0, len(list))
+	defer func() {
+		for _, end := range ends {
+			end()
+		}
+	}()
+	for _, i := range list {
+		ends = append(ends, i.watch(i.write, in.wakeUp))
+	}
+	for _, i := range list {
+		if _, _, ok := i.ready(i.write); ok {
+			return
+		}
+	}
+	if in.timer == nil {
+		in.timer = time.NewTimer(most)
+	} else {
+		in.timer.Reset(most)
+	}
+	defer in.timer.Stop()
+	select {
+	case <-in.wake:
+	case <-in.timer.C:
+	case <-in.done:
+		panic(Stopped{})
+	}
+}
+
+// wakeUp ends a wait. It may be called from any goroutine, and too often.
+func (in *Instance) wakeUp() {
+	select {
+	case in.wake <- struct{}{}:
+	default:
+	}
+}
