@@ -27,7 +27,7 @@ K8S      := k8s.io/component-base/version
 DEVFLAGS := -s -w -X $(K8S).gitVersion=v1.36.3 -X $(K8S).gitMajor=1 -X $(K8S).gitMinor=36
 SEEDS    ?= 200
 
-.PHONY: help build run examples import cluster cluster-down test test-unit test-sim test-e2e test-devcluster lint fmt bench gen check ci clean
+.PHONY: help build run examples import cluster cluster-down test test-unit test-sim test-e2e test-devcluster wasi-testsuite lint fmt bench gen check ci clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -97,6 +97,10 @@ test-e2e: build examples $(BIN)/devcluster $(BIN)/kubectl ## the real binaries, 
 
 test-devcluster: $(BIN)/devcluster $(BIN)/kubectl ## the development cluster itself
 	cd $(DEV) && $(GO) test -vet=off -count=1 -timeout 15m ./internal/... ./e2e
+
+wasi-testsuite: ## WebAssembly/wasi-testsuite through the shim: DIR is a checkout of its branch prod/testsuite-base
+	@test -d '$(DIR)/tests' || { echo 'usage: make wasi-testsuite DIR=<checkout of WebAssembly/wasi-testsuite, branch prod/testsuite-base>' >&2; exit 2; }
+	WAZLET_WASI_TESTSUITE='$(abspath $(DIR))' $(GO) test -count=1 -v ./cmd/wazlet-shim -run TestWASITestsuite
 
 lint: ## golangci-lint and go vet for every platform we build on
 	$(TOOL) golangci-lint run ./...

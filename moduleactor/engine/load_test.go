@@ -154,8 +154,8 @@ func TestInvalidModules(t *testing.T) {
 			"it imports what wazlet does not provide: env.log(i32) (provided: the 46 functions of WASI preview 1, as " +
 				"wasi_snapshot_preview1 and wasi_unstable)",
 		},
-		"tail call":    {enginetest.Command(1, nil, 0x12, 0), "invalid function[0] export[\"_start\"]: return_call invalid as feature \"tail-call\" is disabled"},
-		"atomics":      {enginetest.Command(1, nil, 0xfe, 3, 0), "invalid function[0] export[\"_start\"]: atomic.fence invalid as feature \"threads\" is disabled"},
+		"tail call": {enginetest.Command(1, nil, 0x12, 0), "invalid function[0] export[\"_start\"]: return_call invalid as feature \"tail-call\" is disabled"},
+		"atomics":   {enginetest.Command(1, nil, 0xfe, 3, 0), "invalid function[0] export[\"_start\"]: atomic.fence invalid as feature \"threads\" is disabled"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := engine.Load(t.Context(), engine.Source{Code: tc.code, CacheDir: t.TempDir()})

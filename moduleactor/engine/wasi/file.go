@@ -30,7 +30,7 @@ func (f *file) close() error {
 	if f.borrowed {
 		return nil
 	}
-	return f.File.Close()
+	return f.Close()
 }
 
 func (f *file) read(p []byte) (int, Errno)  { return transferred(unix.Read(f.FD, p)) }

@@ -2,6 +2,7 @@ package wasi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/tetratelabs/wazero"
@@ -121,7 +122,7 @@ func hostFunction(do func(call) Errno) api.GoModuleFunc {
 	return func(ctx context.Context, mod api.Module, stack []uint64) {
 		in, ok := ctx.Value(instanceKey{}).(*Instance)
 		if !ok {
-			panic(fmt.Errorf("a function of WASI was called outside Instance.Context"))
+			panic(errors.New("a function of WASI was called outside Instance.Context"))
 		}
 		in.check()
 		c := call{Instance: in, a: stack}

@@ -56,15 +56,3 @@ const (
 	writeRights = rightWrite | rightAllocate
 	readRights  = rightRead | rightReaddir
 )
-
-// rightsOf are those that a kind of descriptor has at most.
-func rightsOf(k filetype) Rights {
-	switch k {
-	case regularFile:
-		return fileRights
-	case directory:
-		return dirRights
-	default:
-		return streamRights
-	}
-}

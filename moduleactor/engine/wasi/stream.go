@@ -30,9 +30,22 @@ func newStream(f *os.File, kind filetype, can Rights, owned bool) (*stream, erro
 		return nil, err
 	}
 	s := &stream{f: f, raw: raw, kind: kind, can: can, owned: owned}
-	// Not Fd, which would make it blocking.
-	return s, raw.Control(func(fd uintptr) { s.fd = int(fd) })
+	flags := 0
+	// Not Fd, which makes it blocking. It may have been called before.
+	controlled := raw.Control(func(fd uintptr) {
+		s.fd = int(fd)
+		flags, err = unix.FcntlInt(fd, unix.F_GETFL, 0)
+	})
+	if err := errors.Join(controlled, err); err != nil {
+		return nil, err
+	}
+	if flags&unix.O_NONBLOCK == 0 {
+		return nil, fmt.Errorf("%s: %w", f.Name(), errBlocking)
+	}
+	return s, nil
 }
+
+var errBlocking = errors.New("is not nonblocking")
 
 func (s *stream) filetype() filetype { return s.kind }
 func (s *stream) rights() Rights     { return s.can }

@@ -44,8 +44,8 @@ type object interface {
 	close() error
 }
 
-// transferer moves bytes at the current place. It never waits: eagain says that the guest would have to.
-type transferer interface {
+// mover moves bytes at the current place. It never waits: eagain says that the guest would have to.
+type mover interface {
 	read(p []byte) (int, Errno)
 	write(p []byte) (int, Errno)
 }

@@ -21,7 +21,7 @@ func (c call) transferCall(need Rights, write bool) Errno {
 
 // transfer moves what can be moved, and waits for the first byte unless the descriptor is nonblocking.
 func (in *Instance) transfer(d *descriptor, v *vectors, write bool) (total uint32, errno Errno) {
-	t, ok := d.object.(transferer)
+	t, ok := d.object.(mover)
 	if !ok {
 		return 0, ebadf
 	}
