@@ -1,33 +1,34 @@
 package rootfs
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
+	"path"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
 // ReadFile reads a file as the guest sees it, for the host's own use: at most limit bytes of a regular file. The error is
 // fs.ErrNotExist if there is none.
-func (f *FS) ReadFile(guest string, limit int64) ([]byte, error) {
-	p, errno := f.find(guest)
-	if errno != 0 {
-		return nil, errno
-	}
-	file, err := p.root.OpenFile(p.name(), os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0) // a FIFO must not block
+func (f *FS) ReadFile(guest string, limit int64) (_ []byte, err error) {
+	root, err := f.Root()
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	info, err := file.Stat()
+	defer func() { err = errors.Join(err, root.Close()) }()
+	file, dir, err := root.Open(strings.TrimPrefix(path.Clean("/"+guest), "/"), unix.O_RDONLY)
 	switch {
+	case errors.Is(err, unix.ENOTSUP):
+		return nil, &fs.PathError{Op: "read", Path: guest, Err: errors.New("is not a regular file")}
 	case err != nil:
 		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, &fs.PathError{Op: "read", Path: guest, Err: fmt.Errorf("is not a regular file (got %s)", info.Mode().Type())}
+	case dir != nil:
+		return nil, errors.Join(&fs.PathError{Op: "read", Path: guest, Err: errors.New("is not a regular file (got d---------)")}, dir.Close())
 	}
+	defer file.Close()
 	data, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err != nil {
 		return nil, err
