@@ -1,5 +1,6 @@
 // Package logbridge carries what client-go logs (klog, logr) into zap. What a library calls an error is something that it
-// tries again, so it becomes a warning here; its everyday messages (V 0 to 2) become info, chattier ones debug.
+// tries again, so it becomes a warning here; its everyday messages (V 0 to 2) become info, chattier ones debug, and
+// what may have secrets in it nothing at all.
 package logbridge
 
 import (
@@ -8,8 +9,13 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// everyday is the highest verbosity that the kubelet is run with by default.
-const everyday = 2
+const (
+	// everyday is the highest verbosity that the kubelet is run with by default.
+	everyday = 2
+	// most is the highest verbosity that is ever logged. Above it client-go writes headers and bodies of requests: Secrets
+	// and tokens.
+	most = 5
+)
 
 // New returns a logger that writes to log; nil writes nothing.
 func New(log *zap.Logger) logr.Logger {
@@ -25,7 +31,7 @@ type sink struct{ log *zap.SugaredLogger }
 func (s sink) Init(logr.RuntimeInfo) {}
 
 // Enabled implements logr.LogSink.
-func (s sink) Enabled(level int) bool { return s.log.Level().Enabled(zapLevel(level)) }
+func (s sink) Enabled(level int) bool { return level <= most && s.log.Level().Enabled(zapLevel(level)) }
 
 // Info implements logr.LogSink.
 func (s sink) Info(level int, msg string, kv ...any) { s.log.Logw(zapLevel(level), msg, kv...) }

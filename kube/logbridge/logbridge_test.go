@@ -38,6 +38,20 @@ func TestLevels(t *testing.T) {
 	}
 }
 
+func TestBodiesOfRequestsAreNeverLogged(t *testing.T) {
+	core, seen := observer.New(zap.DebugLevel)
+	log := logbridge.New(zap.New(core))
+	for v := 6; v <= 10; v++ {
+		if log.V(v).Enabled() {
+			t.Errorf("V(%d) is enabled", v)
+		}
+		log.V(v).Info("Response Body", "body", "secret")
+	}
+	if seen.Len() > 0 || !log.V(5).Enabled() {
+		t.Errorf("logged %v; V(5) enabled: %t", seen.All(), log.V(5).Enabled())
+	}
+}
+
 func TestDisabledLevelsCostNothing(t *testing.T) {
 	core, _ := observer.New(zap.InfoLevel)
 	log := logbridge.New(zap.New(core))
