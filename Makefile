@@ -66,6 +66,14 @@ $(BIN)/devcluster: $(wildcard $(DEV)/*.go $(DEV)/internal/*/*.go) $(DEV)/go.mod
 $(BIN)/kubectl: $(DEV)/go.mod
 	cd $(DEV) && $(GO) build -ldflags '$(DEVFLAGS)' -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/kubectl
 
+# The real metrics-server, for the end-to-end test: minutes of two cores the first time.
+$(BIN)/metrics-server: $(DEV)/metricsserver/go.mod
+	cd $(DEV)/metricsserver && $(GO) build -ldflags '-s -w' -o $(CURDIR)/$@ sigs.k8s.io/metrics-server/cmd/metrics-server
+
+# What the bench of the cluster compares with.
+$(BIN)/virtual-kubelet: $(DEV)/virtualkubelet/go.mod
+	cd $(DEV)/virtualkubelet && $(GO) build -ldflags '-s -w' -o $(CURDIR)/$@ github.com/virtual-kubelet/virtual-kubelet/cmd/virtual-kubelet
+
 cluster: build examples $(BIN)/devcluster $(BIN)/kubectl ## a control plane on loopback, and a node of it in the foreground; Ctrl-C drains the node
 	@$(BIN)/devcluster status --dir $(CLUSTER) >/dev/null 2>&1 || \
 	  $(BIN)/devcluster up --dir $(CLUSTER) $(if $(NETNS),--netns $(NETNS)) >/dev/null
@@ -92,7 +100,7 @@ test-unit: ## unit tests with the race detector
 test-sim: ## the seeded simulations, SEEDS of them (default 200)
 	$(GO) test ./podactor ./nodeactor -run Simulation -count=1 -timeout 12h -args -sim.seeds $(SEEDS)
 
-test-e2e: build examples $(BIN)/devcluster $(BIN)/kubectl ## the real binaries, end to end, on a real control plane too (root)
+test-e2e: build examples $(BIN)/devcluster $(BIN)/kubectl $(BIN)/metrics-server ## the real binaries, end to end, on a real control plane too (root)
 	$(GO) test -race -count=1 -timeout 20m -tags e2e ./cmd/wazlet/e2e
 
 test-devcluster: $(BIN)/devcluster $(BIN)/kubectl ## the development cluster itself
@@ -122,6 +130,8 @@ gen: ## generated files
 check: ## what CI checks besides the tests: tidy, generated files, format, lint
 	$(GO) mod tidy -diff
 	cd $(DEV) && $(GO) mod tidy -diff
+	cd $(DEV)/metricsserver && $(GO) mod tidy -diff
+	cd $(DEV)/virtualkubelet && $(GO) mod tidy -diff
 	$(TOOL) golangci-lint fmt --diff ./...
 	$(MAKE) gen && git diff --exit-code
 	$(MAKE) lint

@@ -30,6 +30,8 @@ type Config struct {
 	Clock clock.PassiveClock
 	// Node is the value of kubelet_node_name's label.
 	Node string
+	// Others are metrics that other packages make.
+	Others []prometheus.Collector
 }
 
 // Metrics is an actors.Observer and an http.Handler.
@@ -69,7 +71,7 @@ func New(c Config) (*Metrics, error) {
 		all = append(all, name)
 	}
 	var errs []error
-	for _, collector := range all {
+	for _, collector := range append(all, c.Others...) {
 		errs = append(errs, m.registry.Register(collector))
 	}
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})

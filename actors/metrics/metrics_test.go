@@ -185,11 +185,16 @@ func TestPodsAreRead(t *testing.T) {
 	up := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
 	over := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
 	waiting := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{}}
+	failed := podWith("file")
+	failed.Status.Phase = corev1.PodFailed
 	m := newMetrics(t, metrics.Config{Node: "edge-1", Pods: func(context.Context) ([]*corev1.Pod, error) {
-		return []*corev1.Pod{podWith("file", up, up, over), podWith("api", up, waiting), podWith("file", over), podWith("")}, nil
+		return []*corev1.Pod{podWith("file", up, up, over), podWith("api", up, waiting), podWith("file", over), podWith(""), failed}, nil
 	}})
-	compare(t, `kubelet_desired_pods{static=""} 2
-kubelet_desired_pods{static="true"} 2
+	compare(t, `kubelet_active_pods{static=""} 2
+kubelet_active_pods{static="true"} 2
+kubelet_desired_pods{static=""} 2
+kubelet_desired_pods{static="true"} 3
+kubelet_mirror_pods 2
 kubelet_node_name{node="edge-1"} 1
 kubelet_running_containers{container_state="exited"} 2
 kubelet_running_containers{container_state="running"} 3

@@ -22,6 +22,7 @@ const configSource = "kubernetes.io/config.source"
 type scrape struct {
 	Config
 	runningPods, runningContainers, desiredPods   *prometheus.Desc
+	activePods, mirrorPods                        *prometheus.Desc
 	actors, length, highWater, handled, inBackoff *prometheus.Desc
 	guard                                         *prometheus.Desc
 
@@ -39,6 +40,8 @@ func newScrape(c Config) *scrape {
 		runningPods:       desc("kubelet_running_pods", "Pods with a running container."),
 		runningContainers: desc("kubelet_running_containers", "Containers by state.", "container_state"),
 		desiredPods:       desc("kubelet_desired_pods", "Pods that the node was told to run; static ones do not come from the API server.", "static"),
+		activePods:        desc("kubelet_active_pods", "Pods that are not over; static ones do not come from the API server.", "static"),
+		mirrorPods:        desc("kubelet_mirror_pods", "Static Pods, each of which has a mirror in a cluster."),
 		actors:            desc("wazlet_actors", "Actors alive.", "kind"),
 		length:            desc("wazlet_actor_mailbox_messages", "Messages that wait in mailboxes.", "kind"),
 		highWater:         desc("wazlet_actor_mailbox_high_water", "Largest number of messages that ever waited in one mailbox of the actors alive.", "kind"),
@@ -55,7 +58,7 @@ func newScrape(c Config) *scrape {
 // Describe implements prometheus.Collector.
 func (s *scrape) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		s.runningPods, s.runningContainers, s.desiredPods, s.actors, s.length, s.highWater, s.handled, s.inBackoff, s.guard,
+		s.runningPods, s.runningContainers, s.desiredPods, s.activePods, s.mirrorPods, s.actors, s.length, s.highWater, s.handled, s.inBackoff, s.guard,
 	} {
 		ch <- d
 	}
@@ -138,15 +141,19 @@ func (s *scrape) collectPods(ch chan<- prometheus.Metric) {
 		ch <- prometheus.NewInvalidMetric(s.runningPods, err)
 		return
 	}
-	running, states, desired := 0, map[string]int{"running": 0, "exited": 0}, map[string]int{"true": 0, "": 0}
+	running, states := 0, map[string]int{"running": 0, "exited": 0}
+	desired, active := map[string]int{"true": 0, "": 0}, map[string]int{"true": 0, "": 0}
 	for _, p := range pods {
 		if countStates(p, states) > 0 {
 			running++
 		}
+		static := ""
 		if source := p.Annotations[configSource]; source != "" && source != "api" {
-			desired["true"]++
-		} else {
-			desired[""]++
+			static = "true"
+		}
+		desired[static]++
+		if p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
+			active[static]++
 		}
 	}
 	gauge := func(d *prometheus.Desc, n int, labels ...string) {
@@ -158,7 +165,9 @@ func (s *scrape) collectPods(ch chan<- prometheus.Metric) {
 	}
 	for static, n := range desired {
 		gauge(s.desiredPods, n, static)
+		gauge(s.activePods, active[static], static)
 	}
+	gauge(s.mirrorPods, active["true"])
 }
 
 // countStates adds the Pod's containers to states and returns how many of them run. Containers that wait do not exist in

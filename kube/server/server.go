@@ -46,6 +46,8 @@ type Handlers struct {
 	Healthy, Ready func() error
 	// ConfigZ returns the node's merged configuration without secrets. It is served as it is, as JSON.
 	ConfigZ func() any
+	// Requests counts the requests, before any middleware; nil: they are not counted.
+	Requests *RequestMetrics
 	// Metrics serves Prometheus metrics.
 	Metrics http.Handler
 	// LogDir is the directory whose files /logs/ serves, usually /var/log; none when empty.
@@ -77,6 +79,9 @@ func New(h Handlers, middleware ...Middleware) http.Handler {
 	var handler http.Handler = mux
 	for _, wrap := range slices.Backward(middleware) {
 		handler = wrap(handler)
+	}
+	if h.Requests != nil {
+		handler = h.Requests.wrap(handler)
 	}
 	return handler
 }

@@ -54,6 +54,9 @@ type Config struct {
 	Node func() (*corev1.Node, error)
 	// OnError is told why a Pod could not be written; it is tried again. The same error of a Pod is told once. May be nil.
 	OnError func(pod types.NamespacedName, err error)
+	// OnWritten is told how long the API was behind with a status that it has now: since the first change that it did not
+	// have. It must not block. May be nil.
+	OnWritten func(behind time.Duration)
 	// Workers, BackoffBase and BackoffMax are the defaults above when zero.
 	Workers                 int
 	BackoffBase, BackoffMax time.Duration
@@ -110,8 +113,9 @@ type entry struct {
 	status corev1.PodStatus
 	// known is false when the node never said a status, ended is true when nothing is left of the Pod.
 	known, ended bool
-	// written says that the API has it.
+	// written says that the API has it; since when it has not, since says.
 	written bool
+	since   time.Time
 }
 
 // New returns a Manager that Run starts.
@@ -124,6 +128,9 @@ func New(c Config) (*Manager, error) {
 	c.BackoffMax = cmp.Or(c.BackoffMax, DefaultBackoffMax)
 	if c.OnError == nil {
 		c.OnError = func(types.NamespacedName, error) {}
+	}
+	if c.OnWritten == nil {
+		c.OnWritten = func(time.Duration) {}
 	}
 	if c.Clock == nil {
 		c.Clock = clock.RealClock{}
@@ -143,11 +150,14 @@ func (m *Manager) Set(pod *corev1.Pod, status corev1.PodStatus) {
 	defer m.mu.Unlock()
 	r := m.record(name)
 	before := r.pods[pod.UID]
-	e := &entry{pod: pod, status: status, known: true}
+	e := &entry{pod: pod, status: status, known: true, since: m.c.Clock.Now()}
 	if before == nil || before.ended || !before.known {
 		r.pods[pod.UID] = e
 		m.queue.Add(name)
 		return
+	}
+	if !before.written {
+		e.since = before.since
 	}
 	if apiequality.Semantic.DeepEqual(before.status, status) {
 		e.written = before.written
@@ -168,9 +178,12 @@ func (m *Manager) Ended(pod *corev1.Pod) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.record(name)
-	e := &entry{pod: pod, ended: true}
+	e := &entry{pod: pod, ended: true, since: m.c.Clock.Now()}
 	if before := r.pods[pod.UID]; before != nil {
 		e.status, e.known = before.status, before.known
+		if !before.written {
+			e.since = before.since
+		}
 	}
 	r.pods[pod.UID] = e
 	m.queue.Add(name)
@@ -359,6 +372,9 @@ func (m *Manager) settle(name types.NamespacedName, e *entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if r := m.names[name]; r != nil && r.pods[e.pod.UID] == e {
+		if !e.written {
+			m.c.OnWritten(m.c.Clock.Since(e.since))
+		}
 		done := *e
 		done.written = true
 		r.pods[e.pod.UID] = &done

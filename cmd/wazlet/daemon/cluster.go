@@ -181,8 +181,8 @@ func (c *cluster) makeIntake(ctx context.Context) (err error) {
 	})
 	c.pods, err = source.NewPods(source.PodsOptions{
 		Client: c.api, NodeName: d.Config.NodeName, OnSynced: c.merge.Synced,
-		OnChange:  func(p *corev1.Pod) { c.merge.Changed(p); c.status.Observe(p) },
-		OnGone:    func(p *corev1.Pod) { c.merge.Gone(p); c.status.Observe(p) },
+		OnChange:  func(p *corev1.Pod) { d.counted.seen(p); c.merge.Changed(p); c.status.Observe(p) },
+		OnGone:    func(p *corev1.Pod) { d.counted.starts.Forget(p.UID); c.merge.Gone(p); c.status.Observe(p) },
 		OnProblem: func(err error) { d.log.Warn("watch pods", zap.Error(err)) },
 	})
 	if err != nil {
@@ -199,6 +199,7 @@ func (c *cluster) makeIntake(ctx context.Context) (err error) {
 		OnError: func(pod types.NamespacedName, err error) {
 			d.log.Warn("write status", zap.String("namespace", pod.Namespace), zap.String("pod", pod.Name), zap.Error(err))
 		},
+		OnWritten: func(behind time.Duration) { d.counted.synced.Observe(behind.Seconds()) },
 	})
 	if err != nil {
 		return err
@@ -296,8 +297,8 @@ func (c *cluster) serve(ctx context.Context, services *sync.WaitGroup) {
 			},
 			server.Handlers{
 				Pods: d.pods, RunningPods: d.runningPods, Logs: d.logs, Healthy: d.healthy, Ready: d.ready, Metrics: d.metrics,
-				PortForward: d.portForward, Stats: d.stats.Summary, Exec: d.exec,
-				ConfigZ: func() any { return d.current.Load() }, LogDir: d.Config.PodLogsDir, Profiling: true, Logger: d.log.Logger,
+				PortForward: d.portForward, Stats: d.stats.Summary, Exec: d.exec, Requests: d.counted.requests,
+				ConfigZ: func() any { return configZ(d.current.Load()) }, LogDir: d.Config.PodLogsDir, Profiling: true, Logger: d.log.Logger,
 			})
 		if err != nil {
 			d.die(fmt.Errorf("kubeletServer: %w", err))

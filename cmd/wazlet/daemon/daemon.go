@@ -65,6 +65,7 @@ type daemon struct {
 	recorder *debug.Recorder
 	metrics  *metrics.Metrics
 	stats    *stats.Provider
+	counted  *counted
 	system   *actors.System
 	node     *actor.PID
 	network  *network
@@ -182,10 +183,11 @@ func (d *daemon) assemble() (err error) {
 		return fmt.Errorf("open the runtime: %w", err)
 	}
 	d.recorder = debug.NewRecorder(nil)
+	d.counted = newCounted()
 	d.metrics, err = metrics.New(metrics.Config{
 		Actors:   func() []actors.Info { return d.system.Registry().Snapshot() },
 		Counters: func() actors.Counters { return d.system.Counters() },
-		Pods:     d.pods, Node: c.NodeName,
+		Pods:     d.pods, Node: c.NodeName, Others: d.counted.collectors(),
 	})
 	if err != nil {
 		return fmt.Errorf("make metrics: %w", err)
@@ -250,6 +252,7 @@ func (d *daemon) connect(n nodeactor.Network, changed bool) {
 // observe, onStatus and onEnded pass on to the cluster, if there is one.
 func (d *daemon) observe(e actors.Event) {
 	if d.cluster != nil {
+		d.counted.observe(e)
 		d.cluster.observe(e)
 	}
 }
