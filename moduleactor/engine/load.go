@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -40,14 +41,15 @@ type Source struct {
 	CacheDir string
 }
 
-// Program is a compiled module. It is used by one goroutine.
+// Program is a compiled module. Run may be called by many goroutines at once, Close when none runs.
 type Program struct {
 	runtime  wazero.Runtime
 	cache    wazero.CompilationCache
 	compiled wazero.CompiledModule
 	module   *wasm.Module
-	// provided is set once the WASI modules are instantiated.
-	provided bool
+	// provided is set once the WASI modules are instantiated, which providing guards.
+	providing sync.Mutex
+	provided  bool
 	// cacheErr is why the cache was not used.
 	cacheErr error
 }

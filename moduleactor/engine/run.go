@@ -134,6 +134,8 @@ func (p *Program) enter(ctx context.Context, g Guest) Result {
 
 // provide instantiates the host's functions, once.
 func (p *Program) provide(ctx context.Context) error {
+	p.providing.Lock()
+	defer p.providing.Unlock()
 	if p.provided {
 		return nil
 	}

@@ -20,7 +20,7 @@ import (
 
 func load(t *testing.T, code []byte) *engine.Program {
 	t.Helper()
-	p, err := engine.Load(t.Context(), engine.Source{Code: code})
+	p, err := engine.Load(t.Context(), engine.Source{Code: code, CacheDir: compiled})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func load(t *testing.T, code []byte) *engine.Program {
 }
 
 // open opens dir as the guest's root.
-func open(t *testing.T, dir string, readOnly bool, mounts ...rootfs.Mount) *rootfs.FS {
+func open(t testing.TB, dir string, readOnly bool, mounts ...rootfs.Mount) *rootfs.FS {
 	t.Helper()
 	root, err := rootfs.Open(rootfs.Mount{Host: dir, ReadOnly: readOnly}, mounts)
 	if err != nil {

@@ -22,7 +22,19 @@ import (
 	"github.com/wazlet/wazlet/moduleactor/engine/wasi"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// compiled is a cache that tests share: with the race detector compilation takes seconds.
+var compiled string
+
+func TestMain(m *testing.M) {
+	var err error
+	if compiled, err = os.MkdirTemp("", "wazlet-engine-test-*"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(compiled)
+		os.Exit(code)
+	}))
+}
 
 // said is a guest's stderr: it tells of each line, and drops what nobody takes.
 type said chan string
@@ -47,7 +59,11 @@ type running struct {
 
 func begin(t *testing.T, g engine.Guest, args ...string) *running {
 	t.Helper()
-	p := load(t, enginetest.C(t, "wait.c"))
+	return beginOf(t, load(t, enginetest.C(t, "wait.c")), g, args...)
+}
+
+func beginOf(t *testing.T, p *engine.Program, g engine.Guest, args ...string) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	r := &running{said: make(said, 100), end: make(chan engine.Result, 1), cancel: cancel}
 	g.Args = append([]string{"wait"}, args...)
@@ -298,15 +314,16 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// TestManyWaitWithoutThreads runs guests that wait in every way at once.
+// TestManyWaitWithoutThreads runs guests of one program that wait in every way at once.
 func TestManyWaitWithoutThreads(t *testing.T) {
 	const each = 40
 	var all []*running
+	p := load(t, enginetest.C(t, "wait.c"))
 	for range each {
 		in, _ := pipe(t)
 		_, f := listen(t)
-		all = append(all, begin(t, engine.Guest{}, "sleep"), begin(t, engine.Guest{Stdin: in}, "read"),
-			begin(t, engine.Guest{Preopens: []wasi.Preopen{{File: f}}}, "accept"))
+		all = append(all, beginOf(t, p, engine.Guest{}, "sleep"), beginOf(t, p, engine.Guest{Stdin: in}, "read"),
+			beginOf(t, p, engine.Guest{Preopens: []wasi.Preopen{{File: f}}}, "accept"))
 	}
 	for _, r := range all {
 		<-r.said
