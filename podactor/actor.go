@@ -77,6 +77,8 @@ type podActor struct {
 	workers   map[uint64]*actors.Worker
 	workerSeq uint64
 	saver     saver
+	// showing says that a showDue is on its way.
+	showing bool
 	// prepare is what waits for the first checkpoint, cleaning that everything is to be removed once nothing works on it.
 	prepare  *prepare
 	cleaning bool
@@ -134,6 +136,9 @@ func (a *podActor) Receive(ctx actor.Context) {
 		a.onSaved(ctx, m)
 	case saveDue:
 		a.save(ctx)
+	case showDue:
+		a.showing = false
+		a.show(ctx)
 	case actors.Crash:
 		actors.Fail(ctx, m) // a worker has a bug: begin anew
 	default:
@@ -166,9 +171,19 @@ func (a *podActor) feed(ctx actor.Context, e event) {
 	for _, f := range effects {
 		a.carryOut(ctx, f)
 	}
-	a.show(ctx)
+	if !a.showing {
+		a.showing = true
+		ctx.Send(ctx.Self(), showDue{})
+	}
 	a.save(ctx)
 }
+
+// showDue comes behind everything that was in the mailbox when the state changed: whatever many containers do at once
+// makes one status, not one each.
+type showDue struct{}
+
+// IgnoreDeadLetterLogging says that one that comes too late is no news.
+func (showDue) IgnoreDeadLetterLogging() {}
 
 // halt lets go of everything. Guests live on: whoever comes next adopts them.
 func (a *podActor) halt() {
@@ -211,6 +226,9 @@ func (a *podActor) onTerminated(ctx actor.Context, name string) {
 
 // show publishes the state, and tells the parent when the status is another one.
 func (a *podActor) show(ctx actor.Context) {
+	if a.halting {
+		return
+	}
 	s := &a.ledger.state
 	a.handle.Publish(s.Stage.String(), s.Since)
 	for i := range s.Containers {

@@ -44,6 +44,7 @@ func (a *podActor) carryOut(ctx actor.Context, f effect) {
 		}
 		a.cleanup(ctx)
 	case end:
+		a.show(ctx) // nothing is believed of a Pod after this
 		ctx.Send(ctx.Parent(), Ended{string(a.ledger.state.Pod.UID)})
 	}
 }

@@ -237,3 +237,29 @@ func TestDaemonDiesAnywhere(t *testing.T) {
 		})
 	}
 }
+
+// TestAdoptGivesUp: somebody who is no shim holds the lock.
+func TestAdoptGivesUp(t *testing.T) {
+	f := newFixture(t, t.TempDir(), nil)
+	p := f.start(0, "exit", "0")
+	f.ended(p)
+	dir, err := Dir(f.cfg.Root, p.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := takeLock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := os.Remove(filepath.Join(dir, PIDFile)); err != nil {
+		t.Fatal(err)
+	}
+	f.adoptFor = time.Millisecond
+	if _, err := f.Adopt(t.Context(), p.id); !errors.Is(err, ErrBusy) {
+		t.Errorf("adopt: %v, want ErrBusy", err)
+	}
+	if w := f.warned(); len(w) != 1 || !errors.Is(w[0], ErrBusy) {
+		t.Errorf("warnings: %v", w)
+	}
+}

@@ -117,6 +117,8 @@ type Runtime struct {
 	flights  map[string]*flight // by module digest
 	identity shimIdentity
 
+	// adoptFor is how long an attempt may be neither dead nor adoptable: a shim that is being started writes its pid first.
+	adoptFor time.Duration
 	// reached is told of each step of Start; tests kill the daemon there.
 	reached func(step string)
 }
@@ -150,7 +152,7 @@ func New(cfg Config) (*Runtime, error) {
 		cfg: cfg, ctx: ctx, cancel: cancel,
 		compiles: make(chan struct{}, max(1, cfg.MaxParallelCompiles)),
 		live:     map[ID]*Process{}, flights: map[string]*flight{},
-		reached: func(string) {},
+		adoptFor: 30 * time.Second, reached: func(string) {},
 	}, nil
 }
 
@@ -168,14 +170,16 @@ func (r *Runtime) Close() error {
 
 // Adopt opens the bundle of an attempt, started by this daemon or by an earlier one, alive or not. An attempt found dead
 // without an exit.json gets one. It may block for moments while the shim is just being started, and obeys ctx.
-// fs.ErrNotExist: there is no such attempt.
+// fs.ErrNotExist: there is no such attempt. ErrBusy: nothing could be done with it for half a minute, which is also a warning,
+// since somebody else holds its lock.
 func (r *Runtime) Adopt(ctx context.Context, id ID) (*Process, error) {
 	dir, err := Dir(r.cfg.Root, id)
 	if err != nil {
 		return nil, err
 	}
-	t := time.NewTicker(pollEvery)
+	t, late := time.NewTicker(pollEvery), time.NewTimer(r.adoptFor)
 	defer t.Stop()
+	defer late.Stop()
 	for {
 		p, err := r.adopt(dir, id)
 		if !errors.Is(err, ErrBusy) {
@@ -184,6 +188,10 @@ func (r *Runtime) Adopt(ctx context.Context, id ID) (*Process, error) {
 		select {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("adopt %s: %w: %w", id, err, context.Cause(ctx))
+		case <-late.C:
+			err = fmt.Errorf("adopt %s: %w; for %s some process has held %s without being its shim", id, err, r.adoptFor, filepath.Join(dir, LockFile))
+			r.warn(err)
+			return nil, err
 		case <-t.C:
 		}
 	}

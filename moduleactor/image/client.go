@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -181,7 +182,7 @@ func copyFile(from, to string) error {
 		return err
 	}
 	defer src.Close() //nolint:errcheck // only read
-	dst, err := renameio.NewPendingFile(to, renameio.WithPermissions(0o644), renameio.WithExistingPermissions())
+	dst, err := renameio.NewPendingFile(to, renameio.WithTempDir(filepath.Dir(to)), renameio.WithPermissions(0o644), renameio.WithExistingPermissions())
 	if err != nil {
 		return err
 	}

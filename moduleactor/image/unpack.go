@@ -163,16 +163,27 @@ func (d disk) untarAll(ctx context.Context, dir string, p plan, maxBytes int64) 
 }
 
 func (d disk) untarOne(ctx context.Context, u *untar, l v1.Descriptor) (diffID string, err error) {
-	layer, err := partial.CompressedToLayer(blobLayer{d, l})
-	if err != nil {
-		return "", err
-	}
-	r, err := layer.Uncompressed() // gzip, zstd or none, whatever the bytes say
+	r, err := d.uncompressed(l)
 	if err != nil {
 		return "", fmt.Errorf("uncompress: %w", err)
 	}
 	got, err := u.layer(ctx, r)
 	return got, errors.Join(err, closeQuietly(r, err))
+}
+
+// uncompressed opens a layer that is gzip, zstd or neither, whatever its media type says.
+func (d disk) uncompressed(l v1.Descriptor) (io.ReadCloser, error) {
+	file := d.blob(l.Digest.Hex)
+	if yes, err := isZstd(file); err != nil {
+		return nil, err
+	} else if yes {
+		return openZstd(file)
+	}
+	layer, err := partial.CompressedToLayer(blobLayer{d, l})
+	if err != nil {
+		return nil, err
+	}
+	return layer.Uncompressed()
 }
 
 // closeQuietly reports a failed close only where nothing else failed.

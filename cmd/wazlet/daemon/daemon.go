@@ -335,8 +335,12 @@ func (d *daemon) fate(s os.Signal) OnTerm {
 	return d.OnTerm
 }
 
-// drain ends all Pods, each with its grace period. A second signal gives up and leaves what still runs.
+// drain ends all Pods, each with its grace period. It gives up, and leaves what still runs, on a second signal, or when
+// supervision.stop.treeDeadline has passed after the longest grace period.
 func (d *daemon) drain(ctx context.Context) error {
+	limit := d.drainLimit(ctx)
+	late := time.NewTimer(limit)
+	defer late.Stop()
 	done := make(chan struct{})
 	d.system.Root().Send(d.node, nodeactor.Drain{Done: done})
 	for {
@@ -345,6 +349,8 @@ func (d *daemon) drain(ctx context.Context) error {
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-late.C:
+			return fmt.Errorf("the node was not drained within %s, its longest grace period and supervision.stop.treeDeadline; Pods may still run", limit)
 		case err := <-d.fatal:
 			return err
 		case s := <-d.Signals:
@@ -353,6 +359,23 @@ func (d *daemon) drain(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// drainLimit is how long a drain may take.
+func (d *daemon) drainLimit(ctx context.Context) time.Duration {
+	ctx, cancel := context.WithTimeout(ctx, stallLimit)
+	defer cancel()
+	pods, err := d.pods(ctx)
+	if err != nil {
+		d.log.Warn("list pods", zap.Error(err)) // a node that does not answer is not worth a long wait
+	}
+	longest := time.Duration(0)
+	for _, p := range pods {
+		if s := p.Spec.TerminationGracePeriodSeconds; s != nil {
+			longest = max(longest, time.Duration(*s)*time.Second)
+		}
+	}
+	return longest + d.current.Load().Supervision.Stop.TreeDeadline.Duration
 }
 
 // stop ends the actors, which lets go of the guests.
