@@ -1,0 +1,102 @@
+package cgi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Server serves HTTP with instances of one module.
+type Server struct {
+	cfg  Config
+	env  *environment
+	gate gate
+	pool *pool
+	now  func() time.Time
+	http http.Server
+}
+
+// New checks the configuration and makes the first instance: a module that cannot be instantiated fails here.
+func New(ctx context.Context, cfg Config) (*Server, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("http handler: %w", err)
+	}
+	first, err := cfg.Instantiate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, env: newEnvironment(cfg.Env, cfg.Software, cfg.PassAuthorization),
+		gate: newGate(cfg.Limits.MaxConcurrency, QueueFactor*cfg.Limits.MaxConcurrency),
+		pool: newPool(cfg.Instantiate, max(1, cfg.Ready)), now: cfg.Now,
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	s.pool.ready <- first
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	s.http = http.Server{
+		Handler: s, MaxHeaderBytes: MaxRequestHeaderBytes, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, Protocols: protocols,
+		ConnContext: withConn, ErrorLog: slog.NewLogLogger(complaints{s}, slog.LevelError),
+	}
+	return s, nil
+}
+
+// Serve serves what comes in by the listeners until ctx ends. Then it closes them and returns when the requests that it had
+// begun with are answered. The error is that of a listener, which ends it, too.
+func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	fillCtx, empty := context.WithCancel(context.WithoutCancel(ctx))
+	defer empty()
+	wg.Go(func() { s.pool.fill(fillCtx) })
+	connections := make(chan struct{}, MaxConnections)
+	errs := make(chan error, len(listeners))
+	for _, l := range listeners {
+		wg.Go(func() {
+			if err := s.http.Serve(newBounded(l, connections)); !errors.Is(err, http.ErrServerClosed) {
+				errs <- err
+			}
+		})
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-errs:
+	}
+	// There is no deadline: requests have one, and whoever ends this process has patience for them or none.
+	return errors.Join(err, s.http.Shutdown(context.WithoutCancel(ctx)))
+}
+
+// say writes a line of the server's own to stderr.
+func (s *Server) say(format string, args ...any) {
+	text := strings.ReplaceAll(strings.TrimSpace(fmt.Sprintf(format, args...)), "\n", "\n\t")
+	_, _ = fmt.Fprintf(s.cfg.Stderr, "wazlet: %s\n", text)
+}
+
+// complaints hands on what net/http has to complain about.
+type complaints struct{ s *Server }
+
+// Enabled implements slog.Handler.
+func (complaints) Enabled(context.Context, slog.Level) bool { return true }
+
+// Handle implements slog.Handler.
+func (c complaints) Handle(_ context.Context, r slog.Record) error {
+	c.s.say("%s", r.Message)
+	return nil
+}
+
+// WithAttrs implements slog.Handler.
+func (c complaints) WithAttrs([]slog.Attr) slog.Handler { return c }
+
+// WithGroup implements slog.Handler.
+func (c complaints) WithGroup(string) slog.Handler { return c }
