@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"github.com/tetratelabs/wazero/experimental"
@@ -22,6 +24,93 @@ type Memory struct {
 	refused atomic.Bool
 	initial uint64 // what was refused at instantiation
 	areas   []*area
+	budget  *Budget
+	// starved is set when it was the budget that refused.
+	starved atomic.Bool
+}
+
+// Budget is the memory that the instances of one container have together: a bound of the sum, and small mappings that were
+// given back, for the next ones. Its methods may be called from any goroutine.
+type Budget struct {
+	limit int64
+	used  atomic.Int64
+
+	mu    sync.Mutex
+	spare []mapping // cleared
+}
+
+const (
+	// maxSpare is how many mappings are kept, maxSpareBytes the size up to which one is: to clear it costs less than to map
+	// it anew.
+	maxSpare      = 32
+	maxSpareBytes = 256 << 10
+)
+
+// NewBudget returns a budget of limit bytes; 0 or less: no limit.
+func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
+
+// Used is what the memories have now, in bytes.
+func (b *Budget) Used() int64 { return b.used.Load() }
+
+func (b *Budget) take(n int64) bool {
+	if used := b.used.Add(n); b.limit > 0 && used > b.limit {
+		b.used.Add(-n)
+		return false
+	}
+	return true
+}
+
+// mapping returns a mapping of the size that nobody uses, if there is one.
+func (b *Budget) mapping(size int) (mapping, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	last := len(b.spare) - 1
+	if last < 0 || len(b.spare[last].b) != size {
+		return mapping{}, false
+	}
+	m := b.spare[last]
+	b.spare = b.spare[:last]
+	return m, true
+}
+
+// keep takes a mapping over if it is worth it.
+func (b *Budget) keep(m mapping) bool {
+	if m.usable > maxSpareBytes {
+		return false
+	}
+	clear(m.b[:m.usable])
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.spare) >= maxSpare {
+		return false
+	}
+	b.spare = append(b.spare, m)
+	return true
+}
+
+// Close gives back what is kept. No memory may be in use.
+func (b *Budget) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var errs []error
+	for _, m := range b.spare {
+		errs = append(errs, unix.Munmap(m.b))
+	}
+	b.spare = nil
+	return errors.Join(errs...)
+}
+
+// mapping is reserved address space, the first usable bytes of which can be used.
+type mapping struct {
+	b      []byte
+	usable int
+}
+
+// Within makes the memory take what it has from a budget, which refuses what it does not have. It is called before the
+// memory is used.
+func (m *Memory) Within(b *Budget) *Memory {
+	m.budget = b
+	return m
 }
 
 // NewMemory returns a memory of at most limit bytes, rounded down to pages; 0 or less means what wasm allows, 4 GiB.
@@ -42,24 +131,39 @@ func (m *Memory) Exhausted() bool { return m.refused.Load() }
 // Allocate implements experimental.MemoryAllocator. A module has one memory, so it is called once for each instance.
 func (m *Memory) Allocate(_, most uint64) experimental.LinearMemory {
 	a := &area{m: m}
-	if reserve := min(most, m.limit); reserve > 0 {
-		a.b, a.err = unix.Mmap(-1, 0, roundToPage(reserve), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	if reserve := roundToPage(min(most, m.limit)); reserve > 0 {
+		a.mapping, a.err = m.reserve(reserve)
 	}
 	m.areas = append(m.areas, a)
 	return a
+}
+
+func (m *Memory) reserve(size int) (mapping, error) {
+	if m.budget != nil {
+		if old, ok := m.budget.mapping(size); ok {
+			return old, nil
+		}
+	}
+	b, err := unix.Mmap(-1, 0, size, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	return mapping{b: b}, err
 }
 
 // close gives the memory back. The guest must have ended: code that still runs would fault, which ends the process.
 func (m *Memory) close() error {
 	var first error
 	for _, a := range m.areas {
-		if a.b == nil {
+		if m.budget != nil {
+			m.budget.used.Add(-a.taken)
+			a.taken = 0
+		}
+		if a.b == nil || m.budget != nil && m.budget.keep(a.mapping) {
+			a.mapping = mapping{}
 			continue
 		}
 		if err := unix.Munmap(a.b); err != nil && first == nil {
 			first = fmt.Errorf("unmap the guest's memory: %w", err)
 		}
-		a.b = nil
+		a.mapping = mapping{}
 	}
 	m.areas = nil
 	return first
@@ -67,10 +171,10 @@ func (m *Memory) close() error {
 
 // area is one reservation; it implements experimental.LinearMemory.
 type area struct {
-	m      *Memory
-	b      []byte
-	usable int
-	err    error
+	mapping
+	m     *Memory
+	taken int64 // of the budget
+	err   error
 }
 
 // Reallocate implements experimental.LinearMemory: nil refuses.
@@ -78,7 +182,11 @@ func (a *area) Reallocate(size uint64) []byte {
 	if a.err != nil || size > uint64(len(a.b)) {
 		return a.refuse(size)
 	}
-	if want := roundToPage(size); want > a.usable {
+	want := roundToPage(size)
+	if !a.take(int64(want) - a.taken) {
+		return a.refuse(size)
+	}
+	if want > a.usable {
 		if err := unix.Mprotect(a.b[a.usable:want], unix.PROT_READ|unix.PROT_WRITE); err != nil {
 			a.err = err
 			return a.refuse(size)
@@ -86,11 +194,25 @@ func (a *area) Reallocate(size uint64) []byte {
 		a.usable = want
 	}
 	a.m.refused.Store(false)
+	a.m.starved.Store(false)
 	a.m.peak.Store(max(a.m.peak.Load(), size))
 	if size == 0 {
 		return []byte{}
 	}
 	return a.b[:size:size]
+}
+
+// take takes n bytes more from the budget, if there is one.
+func (a *area) take(n int64) bool {
+	if a.m.budget == nil || n <= 0 {
+		return true
+	}
+	if !a.m.budget.take(n) {
+		a.m.starved.Store(true)
+		return false
+	}
+	a.taken += n
+	return true
 }
 
 func (a *area) refuse(size uint64) []byte {

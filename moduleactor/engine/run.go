@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -84,7 +85,12 @@ func (p *Program) Run(ctx context.Context, g Guest) Result {
 	if g.Memory == nil {
 		g.Memory = NewMemory(0)
 	}
-	res := p.run(ctx, g)
+	res := startError("")
+	if err := p.canRun(ctx, g.Memory); err != nil {
+		res.Message = err.Error()
+	} else {
+		res = p.run(ctx, g, nil)
+	}
 	if err := g.Memory.close(); err != nil && res.Message == "" {
 		res.Message = err.Error()
 	}
@@ -92,13 +98,16 @@ func (p *Program) Run(ctx context.Context, g Guest) Result {
 	return res
 }
 
-func (p *Program) run(ctx context.Context, g Guest) Result {
-	if problems := p.module.Check(g.Memory.asked); len(problems) > 0 {
-		return startError("the module cannot run here: " + strings.Join(problems, "; "))
+// canRun looks for what makes every guest of the program impossible that has such a memory.
+func (p *Program) canRun(ctx context.Context, m *Memory) error {
+	if problems := p.module.Check(m.asked); len(problems) > 0 {
+		return errors.New("the module cannot run here: " + strings.Join(problems, "; "))
 	}
-	if err := p.provide(ctx); err != nil {
-		return startError(err.Error())
-	}
+	return p.provide(ctx)
+}
+
+// run runs a guest in the instance, or in a new one if it is nil.
+func (p *Program) run(ctx context.Context, g Guest, instance api.Module) Result {
 	host, err := wasi.New(wasi.Config{
 		Args: g.Args, Env: g.Env, Stdin: g.Stdin, Stdout: g.Stdout, Stderr: g.Stderr, Root: g.Root,
 		Preopens: g.Preopens, Signals: g.Signals, MaxFiles: g.MaxFiles, NoMemory: len(p.module.Memories) == 0,
@@ -107,14 +116,16 @@ func (p *Program) run(ctx context.Context, g Guest) Result {
 		return startError(err.Error())
 	}
 	defer func() { _ = host.Close() }() // closes the guest's files; nothing is left to do with an error
-	return p.enter(host.Context(ctx), g)
+	return p.enter(host.Context(ctx), g, instance)
 }
 
 // enter runs the guest in a context of its host. wazero never looks at the context itself.
-func (p *Program) enter(ctx context.Context, g Guest) Result {
-	instance, err := p.instantiate(ctx, g)
-	if instance != nil {
-		defer func() { _ = instance.Close(ctx) }()
+func (p *Program) enter(ctx context.Context, g Guest, instance api.Module) Result {
+	var err error
+	if instance == nil {
+		if instance, err = p.instantiate(ctx, g.Memory); instance != nil {
+			defer func() { _ = instance.Close(ctx) }()
+		}
 	}
 	if err != nil {
 		// A module may have a start section, and code of it may exit or trap.
@@ -147,17 +158,22 @@ func (p *Program) provide(ctx context.Context) error {
 }
 
 // instantiate turns wazero's panic for a refused initial memory into an error.
-func (p *Program) instantiate(ctx context.Context, g Guest) (instance api.Module, err error) {
+func (p *Program) instantiate(ctx context.Context, m *Memory) (instance api.Module, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("instantiate: %v", r)
-			if g.Memory.initial != 0 {
-				err = errors.New(wasm.MemoryTooSmall(g.Memory.initial, g.Memory.asked))
+			switch {
+			case m.starved.Load():
+				err = errors.New(outOfMemory(m))
+			case m.initial != 0:
+				err = errors.New(wasm.MemoryTooSmall(m.initial, m.asked))
 			}
 		}
 	}()
-	ctx = experimental.WithMemoryAllocator(ctx, g.Memory)
-	return p.runtime.InstantiateModule(ctx, p.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	ctx = experimental.WithMemoryAllocator(ctx, m)
+	return p.runtime.InstantiateModule(ctx, p.compiled,
+		// Without a source wazero seeds one of its own for each instance, which takes as long as all the rest.
+		wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(rand.Reader))
 }
 
 // instantiationFailed tells an exit or trap of a start section from a module that could not be instantiated.
@@ -208,6 +224,9 @@ func stopped(ctx context.Context) Result {
 }
 
 func outOfMemory(m *Memory) string {
+	if m.starved.Load() {
+		return fmt.Sprintf("the memory of all instances reached its limit of %d bytes", m.budget.limit)
+	}
 	return fmt.Sprintf("the guest's memory reached its limit of %d bytes", m.asked)
 }
 

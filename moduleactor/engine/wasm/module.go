@@ -135,6 +135,8 @@ type Module struct {
 	TargetFeatures []string `json:"targetFeatures,omitempty"`
 	Functions      int      `json:"functions"`
 	DataSegments   int      `json:"dataSegments"`
+	// Start says that there is code which runs when the module is instantiated, before any export is called.
+	Start bool `json:"startSection,omitempty"`
 	// Proposals are those that were seen and that this node does not run.
 	Proposals []string `json:"unsupportedProposals,omitempty"`
 }

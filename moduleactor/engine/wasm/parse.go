@@ -89,7 +89,9 @@ func (p *parser) section(id byte, r *Reader) {
 		p.m.DataSegments = int(r.U32())
 	case SectionTag:
 		p.proposal(proposalExceptions)
-	case SectionTable, SectionGlobal, SectionStart, SectionElement, SectionCode, SectionDataCount:
+	case SectionStart:
+		p.m.Start = true
+	case SectionTable, SectionGlobal, SectionElement, SectionCode, SectionDataCount:
 	default:
 		r.Fail("a section has the unknown id %d", id)
 	}
