@@ -76,6 +76,9 @@ func (d *Dir) Open(guest string, flags int) (*File, *Dir, error) {
 		return nil, nil, unix.EROFS
 	}
 	if p.slash {
+		if flags&unix.O_CREAT != 0 {
+			return nil, nil, unix.EISDIR // Linux would make a file, and then say that it is no directory
+		}
 		flags |= unix.O_DIRECTORY
 	}
 	// A FIFO must not block the open, and a terminal not become ours.

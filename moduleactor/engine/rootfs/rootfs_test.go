@@ -219,6 +219,7 @@ func TestOperations(t *testing.T) {
 		{"open a zero byte", opened("a\x00b", unix.O_RDONLY), unix.EINVAL},
 		{"create what is there, exclusively", opened("file", unix.O_RDWR|unix.O_CREAT|unix.O_EXCL), unix.EEXIST},
 		{"create exclusively", opened("new", unix.O_RDWR|unix.O_CREAT|unix.O_EXCL), 0},
+		{"create a directory", opened("new2/", unix.O_RDWR|unix.O_CREAT), unix.EISDIR},
 		{"create below nothing", opened("nothing/x", unix.O_RDWR|unix.O_CREAT), unix.ENOENT},
 		{"mkdir", func(f *guest) unix.Errno { return f.Mkdir("made") }, 0},
 		{"mkdir again", func(f *guest) unix.Errno { return f.Mkdir("made") }, unix.EEXIST},

@@ -203,6 +203,9 @@ static void devices(void) {
 		is("close", fd_close(fd), 0);
 	}
 	is("stdout is still open", put(1, "by number\n"), 0);
+	is("open /dev", open_("dev", 1, DIRECTORY, READ, 0, &i), ENOENT_);
+	is("make /dev", path_create_directory(ROOT, P("dev")) || path_open(ROOT, 1, P("dev"), DIRECTORY, ALL & ~(uint64_t)WRITE & ~(1 << 8), ALL, 0, &i), 0);
+	is("a device in /dev", path_open(i, 1, P("full"), 0, WRITE, 0, 0, &fd) || put(fd, "x") != ENOSPC_, 0);
 	is("a device is no directory", open_("dev/null", 1, DIRECTORY, READ, 0, &fd), ENOTDIR_);
 	is("CPU clock", clock_time_get(2, 0, &t), ENOTSUP_);
 	is("no clock", clock_res_get(9, &t), EINVAL_);

@@ -17,6 +17,9 @@ const (
 // device returns what is in the guest's /dev, unless something is mounted over it: nil if the path names none. Devices
 // can be opened and asked about; they are not listed.
 func (c call) device(d *dir, path string) object {
+	if !d.dev && !strings.Contains(path, "dev/") {
+		return nil
+	}
 	name, root := d.dir.Name(path)
 	if !root || !strings.HasPrefix(name, "dev/") {
 		return nil

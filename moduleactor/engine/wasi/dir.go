@@ -13,6 +13,12 @@ type dir struct {
 	window []rootfs.Entry
 	first  uint64 // the number of the first entry in the window, "." and ".." not counted
 	end    bool   // nothing comes after the window
+	dev    bool   // it is /dev
+}
+
+func newDir(d *rootfs.Dir) *dir {
+	name, root := d.Name(".")
+	return &dir{dir: d, dev: root && name == "dev"}
 }
 
 // windowSize is how many entries are read at a time.

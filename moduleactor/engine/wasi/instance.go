@@ -113,7 +113,7 @@ func (in *Instance) open(cfg Config) (env []string, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("open the root: %w", err)
 		}
-		in.table.add(&dir{dir: root})
+		in.table.add(newDir(root))
 		d := in.table.list[len(in.table.list)-1]
 		d.inheriting, d.preopen = dirRights|fileRights|socketRights|listenerRights, "/"
 	}
@@ -153,10 +153,22 @@ type instanceKey struct{}
 
 // Value implements context.Context.
 func (c *guestContext) Value(key any) any {
-	if key == (instanceKey{}) {
+	if _, ok := key.(instanceKey); ok {
 		return c.in
 	}
 	return c.Context.Value(key)
+}
+
+// instanceOf finds the guest that calls; whoever has wrapped its context makes that a little slower.
+func instanceOf(ctx context.Context) *Instance {
+	if c, ok := ctx.(*guestContext); ok {
+		return c.in
+	}
+	in, ok := ctx.Value(instanceKey{}).(*Instance)
+	if !ok {
+		panic(errors.New("a function of WASI was called outside Instance.Context"))
+	}
+	return in
 }
 
 // check leaves the guest if it is to stop.

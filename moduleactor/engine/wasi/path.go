@@ -213,7 +213,7 @@ func (c call) open(d *dir, path string, flags int) (object, Errno) {
 	case err != nil:
 		return nil, toErrno(err)
 	case sub != nil:
-		return &dir{dir: sub}, esuccess
+		return newDir(sub), esuccess
 	default:
 		return &file{File: f, append: flags&unix.O_APPEND != 0}, esuccess
 	}

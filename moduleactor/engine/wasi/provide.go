@@ -2,7 +2,6 @@ package wasi
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/tetratelabs/wazero"
@@ -120,10 +119,7 @@ func export(b wazero.HostModuleBuilder, name string, f function) {
 
 func hostFunction(do func(call) Errno) api.GoModuleFunc {
 	return func(ctx context.Context, mod api.Module, stack []uint64) {
-		in, ok := ctx.Value(instanceKey{}).(*Instance)
-		if !ok {
-			panic(errors.New("a function of WASI was called outside Instance.Context"))
-		}
+		in := instanceOf(ctx)
 		in.check()
 		c := call{Instance: in, a: stack}
 		if in.noMemory {
