@@ -52,11 +52,12 @@ func TestUsage(t *testing.T) {
 type metered struct {
 	Cgroups
 
+	dir    string // one that a shim can join: it has a cgroup.procs
 	sample Sample
 	err    error
 }
 
-func (metered) Dirs(name string) []string         { return []string{"/sys/fs/cgroup/x/" + name} }
+func (m metered) Dirs(string) []string            { return []string{m.dir} }
 func (metered) Create(string, Limits) error       { return nil }
 func (metered) Usage([]string) Usage              { return Usage{} }
 func (metered) Remove([]string) error             { return nil }
@@ -65,7 +66,11 @@ func (m metered) Sample([]string) (Sample, error) { return m.sample, m.err }
 func TestUsageOfCgroup(t *testing.T) {
 	want := Sample{CPU: 5, MemoryBytes: 4, WorkingSetBytes: 3, RSSBytes: 2, PageFaults: 1}
 	for _, broken := range []error{nil, errors.New("gone")} {
-		f := newFixture(t, t.TempDir(), func(c *Config) { c.Cgroups = metered{sample: want, err: broken} })
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f := newFixture(t, t.TempDir(), func(c *Config) { c.Cgroups = metered{dir: dir, sample: want, err: broken} })
 		p := f.start(0, "silent")
 		got, ok := f.Usage(p.id)
 		if !ok || !got.StartedAt.IsZero() {
