@@ -151,7 +151,7 @@ func TestInvalidModules(t *testing.T) {
 		},
 		"an unknown import": {
 			enginetest.Command(1, [][]byte{enginetest.Import("env", "log", 0, 1)}, 0x6a), // found before the code is looked at
-			"it imports what wazlet does not provide: env.log(i32) (provided: the 46 functions of WASI preview 1, as " +
+			"it imports what wazlet does not provide: env.log(i32) (provided: the 57 functions of WASI preview 1 and of WasmEdge's sockets, as " +
 				"wasi_snapshot_preview1 and wasi_unstable)",
 		},
 		"tail call": {enginetest.Command(1, nil, 0x12, 0), "invalid function[0] export[\"_start\"]: return_call invalid as feature \"tail-call\" is disabled"},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
 	"github.com/wazlet/wazlet/moduleactor/engine"
@@ -223,8 +224,8 @@ func TestUnstable(t *testing.T) {
 	}
 }
 
-// TestProvidesEveryFunction runs a module that imports every function that wazero has, with its type, under both names;
-// they are those that wasm.Functions promises.
+// TestProvidesEveryFunction runs a module that imports every function that wazero has, with its type, and those of WasmEdge's
+// sockets, under both names; they are those that wasm.Functions promises.
 func TestProvidesEveryFunction(t *testing.T) {
 	r := wazero.NewRuntime(t.Context())
 	defer r.Close(t.Context())
@@ -234,16 +235,25 @@ func TestProvidesEveryFunction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	params := map[string]int{
+		"sock_open": 3, "sock_bind": 3, "sock_listen": 2, "sock_connect": 3, "sock_send_to": 7, "sock_recv_from": 8, "sock_getsockopt": 5,
+		"sock_setsockopt": 5, "sock_getlocaladdr": 3, "sock_getpeeraddr": 3, "sock_getaddrinfo": 8,
+	}
 	functions := compiled.ExportedFunctions()
 	names := slices.Sorted(maps.Keys(functions))
+	names = slices.Sorted(slices.Values(append(names, slices.Collect(maps.Keys(params))...)))
 	if diff := cmp.Diff(wasm.Functions(), names); diff != "" {
 		t.Fatal(diff)
 	}
 	types, imports := [][]byte{enginetest.Type(nil, nil)}, [][]byte{}
 	for _, name := range names {
-		f := functions[name]
+		i32 := []byte{api.ValueTypeI32}
+		in, out := bytes.Repeat(i32, params[name]), i32
+		if f, ok := functions[name]; ok {
+			in, out = f.ParamTypes(), f.ResultTypes()
+		}
 		index := append([]byte{0}, enginetest.U32(uint32(len(types)))...)
-		types = append(types, enginetest.Type(f.ParamTypes(), f.ResultTypes()))
+		types = append(types, enginetest.Type(in, out))
 		for _, module := range []string{wasm.Preview1Module, wasm.UnstableModule} {
 			imports = append(imports, enginetest.Import(module, name, index...))
 		}

@@ -12,36 +12,39 @@ type Errno uint16
 
 // The error numbers that this host gives.
 const (
-	esuccess     Errno = 0
-	eacces       Errno = 2
-	eagain       Errno = 6
-	ebadf        Errno = 8
-	eexist       Errno = 20
-	efault       Errno = 21
-	efbig        Errno = 22
-	eilseq       Errno = 25
-	einval       Errno = 28
-	eio          Errno = 29
-	eisdir       Errno = 31
-	emfile       Errno = 33
-	enametoolong Errno = 37
-	enoent       Errno = 44
-	enosys       Errno = 52
-	enospc       Errno = 51
-	enotconn     Errno = 53
-	enotdir      Errno = 54
-	enotsock     Errno = 57
-	enotsup      Errno = 58
-	eoverflow    Errno = 61
-	eperm        Errno = 63
-	erofs        Errno = 69
-	espipe       Errno = 70
-	enotcapable  Errno = 76
+	esuccess      Errno = 0
+	eacces        Errno = 2
+	eaddrnotavail Errno = 4
+	eafnosupport  Errno = 5
+	eagain        Errno = 6
+	ebadf         Errno = 8
+	eexist        Errno = 20
+	efault        Errno = 21
+	efbig         Errno = 22
+	eilseq        Errno = 25
+	einval        Errno = 28
+	eio           Errno = 29
+	eisdir        Errno = 31
+	emfile        Errno = 33
+	enametoolong  Errno = 37
+	enoent        Errno = 44
+	enosys        Errno = 52
+	enoprotoopt   Errno = 50
+	enospc        Errno = 51
+	enotconn      Errno = 53
+	enotdir       Errno = 54
+	enotsock      Errno = 57
+	enotsup       Errno = 58
+	eoverflow     Errno = 61
+	eperm         Errno = 63
+	erofs         Errno = 69
+	espipe        Errno = 70
+	enotcapable   Errno = 76
 )
 
 // errnos are those of the host's that have a meaning for a guest.
 var errnos = map[syscall.Errno]Errno{ //nolint:gochecknoglobals // a constant
-	syscall.E2BIG: 1, syscall.EACCES: eacces, syscall.EADDRINUSE: 3, syscall.EADDRNOTAVAIL: 4, syscall.EAFNOSUPPORT: 5,
+	syscall.E2BIG: 1, syscall.EACCES: eacces, syscall.EADDRINUSE: 3, syscall.EADDRNOTAVAIL: eaddrnotavail, syscall.EAFNOSUPPORT: eafnosupport,
 	syscall.EAGAIN: eagain, syscall.EALREADY: 7, syscall.EBADF: ebadf, syscall.EBADMSG: 9, syscall.EBUSY: 10,
 	syscall.ECANCELED: 11, syscall.ECHILD: 12, syscall.ECONNABORTED: 13, syscall.ECONNREFUSED: 14,
 	syscall.ECONNRESET: 15, syscall.EDEADLK: 16, syscall.EDESTADDRREQ: 17, syscall.EDOM: 18, syscall.EDQUOT: 19,
@@ -51,7 +54,7 @@ var errnos = map[syscall.Errno]Errno{ //nolint:gochecknoglobals // a constant
 	syscall.EMSGSIZE: 35, syscall.EMULTIHOP: 36, syscall.ENAMETOOLONG: enametoolong, syscall.ENETDOWN: 38,
 	syscall.ENETRESET: 39, syscall.ENETUNREACH: 40, syscall.ENFILE: 41, syscall.ENOBUFS: 42, syscall.ENODEV: 43,
 	syscall.ENOENT: enoent, syscall.ENOEXEC: 45, syscall.ENOLCK: 46, syscall.ENOLINK: 47, syscall.ENOMEM: 48,
-	syscall.ENOMSG: 49, syscall.ENOPROTOOPT: 50, syscall.ENOSPC: enospc, syscall.ENOSYS: enosys,
+	syscall.ENOMSG: 49, syscall.ENOPROTOOPT: enoprotoopt, syscall.ENOSPC: enospc, syscall.ENOSYS: enosys,
 	syscall.ENOTCONN: enotconn, syscall.ENOTDIR: enotdir, syscall.ENOTEMPTY: 55, syscall.ENOTRECOVERABLE: 56,
 	syscall.ENOTSOCK: enotsock, syscall.ENOTSUP: enotsup, syscall.ENOTTY: 59, syscall.ENXIO: enotsup,
 	syscall.EOVERFLOW: eoverflow, syscall.EOWNERDEAD: 62, syscall.EPERM: eperm, syscall.EPIPE: 64, syscall.EPROTO: 65,

@@ -54,6 +54,8 @@ type Config struct {
 	Preopens []Preopen
 	// Signals, if set, makes a descriptor, its number in WAZLET_SIGNAL_FD, that yields a byte for each signal.
 	Signals <-chan byte
+	// Network, if set, lets the guest open sockets itself, with the functions of WasmEdge's extension; nil: EACCES.
+	Network *Network
 	// MaxFiles limits the descriptors; 0 means DefaultMaxFiles.
 	MaxFiles int
 	// NoMemory is set for a module without a memory.
@@ -64,6 +66,8 @@ type Config struct {
 type Instance struct {
 	args, env [][]byte
 	table     table
+	net       *network
+	ctx       context.Context //nolint:containedctx // the guest's life, for what takes one
 	start     time.Time
 	done      <-chan struct{}
 	stopped   atomic.Bool
@@ -82,6 +86,9 @@ func New(cfg Config) (*Instance, error) {
 	}
 	if in.table.limit = cfg.MaxFiles; in.table.limit <= 0 {
 		in.table.limit = DefaultMaxFiles
+	}
+	if cfg.Network != nil {
+		in.net = &network{Network: *cfg.Network}
 	}
 	env, err := in.open(cfg)
 	if err != nil {
@@ -129,7 +136,7 @@ func (in *Instance) open(cfg Config) (env []string, err error) {
 
 // Context returns a context for the guest's functions. When ctx ends, the guest's current or next call of the host ends it.
 func (in *Instance) Context(ctx context.Context) context.Context {
-	in.done = ctx.Done()
+	in.ctx, in.done = ctx, ctx.Done()
 	in.endWatch = context.AfterFunc(ctx, func() { in.stopped.Store(true) })
 	return &guestContext{Context: ctx, in: in}
 }

@@ -3,6 +3,8 @@ package wasi
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -86,7 +88,7 @@ func Provide(ctx context.Context, r wazero.Runtime, imports []wasm.Import) error
 				continue
 			}
 			done[i.Name] = true
-			f, ok := known[i.Name]
+			f, ok := choose(known, i)
 			if !ok {
 				return fmt.Errorf("provide %s: no function %s", name, i.Name)
 			}
@@ -100,6 +102,29 @@ func Provide(ctx context.Context, r wazero.Runtime, imports []wasm.Import) error
 		}
 	}
 	return nil
+}
+
+// choose finds the function that a module means: of those of the name the one with its type, otherwise any, which wazero
+// says does not fit.
+func choose(known map[string]function, i wasm.Import) (function, bool) {
+	var all []function
+	if f, ok := known[i.Name]; ok {
+		all = append(all, f)
+	}
+	all = append(all, extension()[i.Name]...)
+	if n := slices.IndexFunc(all, func(f function) bool { return f.signature() == i.Type }); n >= 0 {
+		return all[n], true
+	}
+	if len(all) == 0 {
+		return function{}, false
+	}
+	return all[0], true
+}
+
+// signature is the type in the words of package wasm.
+func (f function) signature() string {
+	params := strings.Split(strings.NewReplacer("i", "i32,", "l", "i64,").Replace(f.types), ",")
+	return "(" + strings.Join(params[:len(params)-1], ", ") + ") -> i32"
 }
 
 func export(b wazero.HostModuleBuilder, name string, f function) {

@@ -71,11 +71,12 @@ func (c call) socket(need Rights) (*descriptor, *stream, Errno) {
 	if errno != esuccess {
 		return nil, nil, errno
 	}
-	s, ok := d.object.(*stream)
+	s, ok := asStream(d.object)
+	_, listens := d.object.(listener)
 	switch {
 	case d.filetype() == directory:
 		return nil, nil, ebadf
-	case !ok || (s.kind != socketStream && s.kind != socketDgram):
+	case !ok || listens:
 		return nil, nil, enotsock
 	case !d.can(need):
 		return nil, nil, enotcapable
@@ -83,7 +84,10 @@ func (c call) socket(need Rights) (*descriptor, *stream, Errno) {
 	return d, s, esuccess
 }
 
-func (c call) sockAccept() Errno {
+func (c call) sockAccept() Errno { return c.acceptConnection(c.a[1], c.a[2]) }
+
+// acceptConnection writes the descriptor to out.
+func (c call) acceptConnection(flags, out uint64) Errno {
 	d, errno := c.table.get(c.a[0], 0)
 	if errno != esuccess {
 		return errno
@@ -96,7 +100,7 @@ func (c call) sockAccept() Errno {
 		return enotsock
 	case !d.can(rightSockAccept):
 		return enotcapable
-	case uint32(c.a[1])&^uint32(flagNonblock) != 0:
+	case uint32(flags)&^uint32(flagNonblock) != 0:
 		return einval
 	case c.table.full():
 		return emfile
@@ -105,8 +109,8 @@ func (c call) sockAccept() Errno {
 	if errno != esuccess {
 		return errno
 	}
-	fd := c.table.insert(&descriptor{object: s, base: socketRights, flags: fdflags(c.a[1])})
-	if errno := c.mem.putU32(c.a[2], fd); errno != esuccess {
+	fd := c.table.insert(&descriptor{object: s, base: socketRights, flags: fdflags(flags)})
+	if errno := c.mem.putU32(out, fd); errno != esuccess {
 		_ = c.table.release(fd)
 		return errno
 	}
@@ -155,7 +159,7 @@ func (c call) sockRecv() Errno {
 	if errno != esuccess {
 		return errno
 	}
-	n, roflags, errno := c.recv(d, s, &v, flags)
+	n, roflags, _, errno := c.receive(d, s, &v, flags)
 	if errno != esuccess {
 		return errno
 	}
@@ -166,22 +170,22 @@ func (c call) sockRecv() Errno {
 	return efault
 }
 
-// recv receives a datagram, or what there is of a stream.
-func (in *Instance) recv(d *descriptor, s *stream, v *vectors, flags uint32) (n uint32, roflags byte, errno Errno) {
+// receive receives a datagram, and tells from whom, or what there is of a stream.
+func (in *Instance) receive(d *descriptor, s *stream, v *vectors, flags uint32) (n uint32, roflags byte, from unix.Sockaddr, errno Errno) {
 	if s.kind == socketStream && flags == 0 {
 		n, errno = in.transfer(d, v, false)
-		return n, 0, errno
+		return n, 0, nil, errno
 	}
 	bufs, errno := v.all()
 	if errno != esuccess {
-		return 0, 0, errno
+		return 0, 0, nil, errno
 	}
 	host := unix.MSG_DONTWAIT
 	if flags&recvPeek != 0 {
 		host |= unix.MSG_PEEK
 	}
 	for {
-		got, _, out, _, err := unix.RecvmsgBuffers(s.fd, bufs, nil, host)
+		got, _, out, peer, err := unix.RecvmsgBuffers(s.fd, bufs, nil, host)
 		n += uint32(max(got, 0))
 		wait := errors.Is(err, unix.EAGAIN) && d.flags&flagNonblock == 0
 		switch {
@@ -190,14 +194,14 @@ func (in *Instance) recv(d *descriptor, s *stream, v *vectors, flags uint32) (n 
 			if out&unix.MSG_TRUNC != 0 {
 				roflags = recvTruncated
 			}
-			return n, roflags, esuccess
+			return n, roflags, peer, esuccess
 		case wait:
 			in.waitFor(s, false)
 		case errors.Is(err, unix.EINTR):
 		case n > 0:
-			return n, 0, esuccess
+			return n, 0, nil, esuccess
 		default:
-			return 0, 0, toErrno(err)
+			return 0, 0, nil, toErrno(err)
 		}
 	}
 }
@@ -238,15 +242,15 @@ func (c call) sockSend() Errno {
 	if errno != esuccess {
 		return errno
 	}
-	n, errno := c.send(d, s, &v)
+	n, errno := c.sendTo(d, s, &v, nil)
 	if errno != esuccess {
 		return errno
 	}
 	return c.mem.putU32(c.a[4], n)
 }
 
-// send sends a datagram, or what can be sent of a stream.
-func (in *Instance) send(d *descriptor, s *stream, v *vectors) (uint32, Errno) {
+// sendTo sends a datagram, to the peer if to is nil, or what can be sent of a stream, whose peer is given.
+func (in *Instance) sendTo(d *descriptor, s *stream, v *vectors, to unix.Sockaddr) (uint32, Errno) {
 	if s.kind == socketStream {
 		return in.transfer(d, v, true)
 	}
@@ -255,7 +259,7 @@ func (in *Instance) send(d *descriptor, s *stream, v *vectors) (uint32, Errno) {
 		return 0, errno
 	}
 	for {
-		n, err := unix.SendmsgBuffers(s.fd, bufs, nil, nil, unix.MSG_DONTWAIT)
+		n, err := unix.SendmsgBuffers(s.fd, bufs, nil, to, unix.MSG_DONTWAIT)
 		switch {
 		case err == nil:
 			return uint32(n), esuccess

@@ -15,7 +15,7 @@ const StartFunction = "_start"
 const MaxPages = 65536
 
 // Functions returns the names of the WASI functions that this node provides, under both Preview1Module and
-// UnstableModule, sorted.
+// UnstableModule, sorted: those of preview 1, and those of WasmEdge's socket extension.
 func Functions() []string {
 	return []string{
 		"args_get", "args_sizes_get", "clock_res_get", "clock_time_get", "environ_get", "environ_sizes_get",
@@ -25,7 +25,8 @@ func Functions() []string {
 		"fd_sync", "fd_tell", "fd_write", "path_create_directory", "path_filestat_get", "path_filestat_set_times",
 		"path_link", "path_open", "path_readlink", "path_remove_directory", "path_rename", "path_symlink",
 		"path_unlink_file", "poll_oneoff", "proc_exit", "proc_raise", "random_get", "sched_yield", "sock_accept",
-		"sock_recv", "sock_send", "sock_shutdown",
+		"sock_bind", "sock_connect", "sock_getaddrinfo", "sock_getlocaladdr", "sock_getpeeraddr", "sock_getsockopt", "sock_listen",
+		"sock_open", "sock_recv", "sock_recv_from", "sock_send", "sock_send_to", "sock_setsockopt", "sock_shutdown",
 	}
 }
 
@@ -81,7 +82,7 @@ func (m *Module) checkImports() []string {
 			texts[n] = fmt.Sprintf("%s (%s)", Printable(i.String()), i.Kind)
 		}
 	}
-	return []string{fmt.Sprintf("it imports what wazlet does not provide: %s%s (provided: the %d functions of WASI preview 1, as %s and %s)",
+	return []string{fmt.Sprintf("it imports what wazlet does not provide: %s%s (provided: the %d functions of WASI preview 1 and of WasmEdge's sockets, as %s and %s)",
 		strings.Join(texts, ", "), more, len(provided), Preview1Module, UnstableModule)}
 }
 
