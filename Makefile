@@ -27,7 +27,7 @@ K8S      := k8s.io/component-base/version
 DEVFLAGS := -s -w -X $(K8S).gitVersion=v1.36.3 -X $(K8S).gitMajor=1 -X $(K8S).gitMinor=36
 SEEDS    ?= 200
 
-.PHONY: help build run examples import cluster cluster-down test test-unit test-sim test-e2e test-devcluster wasi-testsuite lint fmt bench gen check ci clean
+.PHONY: help build run examples import cluster cluster-down test test-unit test-sim test-e2e test-devcluster wasi-testsuite lint fmt bench bench-cluster gen check ci clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -121,8 +121,11 @@ lint: ## golangci-lint and go vet for every platform we build on
 fmt: ## gofumpt and gci
 	$(TOOL) golangci-lint fmt ./...
 
-bench: build examples ## measures side by side with what we are compared to, and prints ratios
+bench: build examples bench-cluster ## measures side by side with what we are compared to, and prints ratios
 	$(GO) run ./cmd/wazlet-bench --bin $(BIN)
+
+bench-cluster: build $(BIN)/devcluster $(BIN)/virtual-kubelet ## Pods of a real control plane, beside virtual-kubelet's mock provider (root)
+	$(GO) run ./cmd/wazlet-bench --bin $(BIN) --cluster
 
 gen: ## generated files
 	$(GO) generate ./...

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -13,22 +14,36 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
+	"strings"
+	"syscall"
 	"time"
 )
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	flags := flag.NewFlagSet("wazlet-bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	bin := flags.String("bin", "bin", "`DIR` of wazlet and wazlet-shim")
 	rounds := flags.Int("rounds", 40, "starts of each kind")
+	cluster := flags.Bool("cluster", false, "measure Pods of a real control plane instead, beside virtual-kubelet (root)")
+	pods := flags.String("pods", "1,50,100,300", "with --cluster: how many are created at once")
+	only := flags.String("only", "", "with --cluster: the one `NODE` to measure, bench or vk")
+	plane := flags.String("inside", "", "in the network namespace of the control plane in `DIR` (--cluster does that)")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	if err := bench(ctx, *bin, *rounds, stdout); err != nil {
+	work := func() error { return bench(ctx, *bin, *rounds, stdout) }
+	switch {
+	case *plane != "":
+		work = func() error { return benchInside(ctx, *bin, *plane, *only, *pods, stdout) }
+	case *cluster:
+		work = func() error { return outside(ctx, *bin, *pods, *only, stdout, stderr) }
+	}
+	if err := work(); err != nil {
 		fmt.Fprintln(stderr, "wazlet-bench:", err)
 		return 1
 	}
@@ -48,6 +63,28 @@ type guest struct {
 	name, file string
 	// memory is the guest's own linear memory in bytes, when it is known beforehand.
 	memory uint64
+}
+
+func benchInside(ctx context.Context, bin, plane, only, pods string, out io.Writer) (err error) {
+	var counts []int
+	for text := range strings.SplitSeq(pods, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return fmt.Errorf("--pods: want numbers of 1 or more, with commas between (got %q)", pods)
+		}
+		counts = append(counts, n)
+	}
+	dir, err := os.MkdirTemp("", "wazlet-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	t, err := build(ctx, bin, dir, out)
+	if err != nil {
+		return err
+	}
+	t.printf("%s, %d CPUs, %s\n", runtime.Version(), runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly))
+	return t.inside(ctx, plane, only, counts)
 }
 
 func bench(ctx context.Context, bin string, rounds int, out io.Writer) error {

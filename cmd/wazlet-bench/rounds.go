@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/procfs"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+)
+
+const (
+	namespace = corev1.NamespaceDefault
+	// clients is how many requests of ours are under way at once.
+	clients = 32
+	// roundPatience bounds one half of a round.
+	roundPatience = 10 * time.Minute
+)
+
+// sighting is what a watch showed of a Pod for the first time.
+type sighting struct {
+	name string
+	gone bool
+	at   time.Time
+}
+
+// watcher creates Pods and sees what becomes of them, as kubectl get --watch would.
+type watcher struct {
+	client kubernetes.Interface
+	seen   chan sighting
+	ready  map[string]bool // of the informer's goroutine
+	serial int
+}
+
+// watchPods begins to watch; it ends with ctx.
+func watchPods(ctx context.Context, client kubernetes.Interface) (*watcher, error) {
+	w := &watcher{client: client, seen: make(chan sighting, 4096), ready: map[string]bool{}}
+	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(namespace))
+	pods := factory.Core().V1().Pods().Informer()
+	_, err := pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(o any) { w.look(o) }, UpdateFunc: func(_, o any) { w.look(o) },
+		DeleteFunc: func(o any) {
+			if d, ok := o.(cache.DeletedFinalStateUnknown); ok {
+				o = d.Obj
+			}
+			if p, ok := o.(*corev1.Pod); ok {
+				delete(w.ready, p.Name)
+				w.seen <- sighting{p.Name, true, time.Now()}
+			}
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	factory.StartWithContext(ctx)
+	if !cache.WaitForCacheSync(ctx.Done(), pods.HasSynced) {
+		return nil, ctx.Err()
+	}
+	return w, nil
+}
+
+// look passes on when a Pod is Ready for the first time.
+func (w *watcher) look(o any) {
+	if p, ok := o.(*corev1.Pod); ok && !w.ready[p.Name] && isReady(p) {
+		w.ready[p.Name] = true
+		w.seen <- sighting{p.Name, false, time.Now()}
+	}
+}
+
+func isReady(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// half is what was measured of one half of a round: how long each Pod took, and all of them.
+type half struct {
+	each []time.Duration
+	all  time.Duration
+}
+
+func (h *half) String() string {
+	return fmt.Sprintf("%8s %8s %8.1f", quantile(h.each, 0.5).Round(time.Millisecond), quantile(h.each, 0.99).Round(time.Millisecond),
+		float64(len(h.each))/h.all.Seconds())
+}
+
+type result struct{ created, deleted half }
+
+func (r *result) add(o result) {
+	r.created = half{append(r.created.each, o.created.each...), r.created.all + o.created.all}
+	r.deleted = half{append(r.deleted.each, o.deleted.each...), r.deleted.all + o.deleted.all}
+}
+
+// round creates n Pods at once, waits until all are Ready, calls between, deletes them and waits until all are gone.
+func (w *watcher) round(ctx context.Context, c contender, n int, between func() error) (r result, err error) {
+	names := make([]string, n)
+	for i := range names {
+		w.serial++
+		names[i] = fmt.Sprintf("%s-%d", c.node, w.serial)
+	}
+	pods := w.client.CoreV1().Pods(namespace)
+	r.created, err = w.half(ctx, names, false, func(ctx context.Context, name string) error {
+		_, err := pods.Create(ctx, benchPod(c, name), metav1.CreateOptions{})
+		return err
+	})
+	if err == nil && between != nil {
+		err = between()
+	}
+	if err != nil {
+		return r, err
+	}
+	r.deleted, err = w.half(ctx, names, true, func(ctx context.Context, name string) error {
+		return pods.Delete(ctx, name, metav1.DeleteOptions{})
+	})
+	return r, err
+}
+
+// half does something with each Pod and waits until it is seen.
+func (w *watcher) half(ctx context.Context, names []string, gone bool, do func(context.Context, string) error) (half, error) {
+	ctx, cancel := context.WithTimeout(ctx, roundPatience)
+	defer cancel()
+	begin := time.Now()
+	began := make([]time.Time, len(names))
+	index := make(map[string]int, len(names))
+	var all errgroup.Group
+	all.SetLimit(clients + 1) // one waits
+	done := make([]time.Time, len(names))
+	for i, name := range names {
+		index[name] = i
+	}
+	all.Go(func() error { return w.await(ctx, index, gone, done) })
+	for i, name := range names {
+		all.Go(func() error {
+			began[i] = time.Now()
+			return do(ctx, name)
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return half{}, err
+	}
+	h := half{each: make([]time.Duration, len(names))}
+	last := begin
+	for i := range names {
+		h.each[i] = done[i].Sub(began[i])
+		if done[i].After(last) {
+			last = done[i]
+		}
+	}
+	h.all = last.Sub(begin)
+	return h, nil
+}
+
+// await notes when each Pod was seen.
+func (w *watcher) await(ctx context.Context, index map[string]int, gone bool, done []time.Time) error {
+	for left := len(done); left > 0; {
+		select {
+		case s := <-w.seen:
+			if i, ours := index[s.name]; ours && s.gone == gone && done[i].IsZero() {
+				done[i] = s.at
+				left--
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d Pods were not seen: %w", left, len(done), ctx.Err())
+		}
+	}
+	return nil
+}
+
+func benchPod(c contender, name string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: corev1.PodSpec{
+			NodeSelector: map[string]string{corev1.LabelHostname: c.node},
+			Tolerations:  []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
+			Containers:   []corev1.Container{{Name: "main", Image: c.image, ImagePullPolicy: corev1.PullIfNotPresent}},
+		},
+	}
+}
+
+var (
+	requestLine = regexp.MustCompile(`^apiserver_request_total\{(.*)\} (\S+)$`)
+	label       = regexp.MustCompile(`(\w+)="([^"]*)"`)
+)
+
+// writes are the requests so far, by verb and resource, that change something about Pods.
+func (w *watcher) writes(ctx context.Context) (map[string]float64, error) {
+	text, err := w.client.Discovery().RESTClient().Get().AbsPath("/metrics").Do(ctx).Raw()
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]float64{}
+	for line := range strings.Lines(string(text)) {
+		m := requestLine.FindStringSubmatch(strings.TrimSpace(line))
+		if m == nil {
+			continue
+		}
+		labels := map[string]string{}
+		for _, l := range label.FindAllStringSubmatch(m[1], -1) {
+			labels[l[1]] = l[2]
+		}
+		what := labels["verb"] + " " + labels["resource"]
+		if labels["subresource"] != "" {
+			what += "/" + labels["subresource"]
+		}
+		n, err := strconv.ParseFloat(m[2], 64)
+		if err != nil || !slices.Contains([]string{"POST", "PUT", "PATCH", "APPLY", "DELETE"}, labels["verb"]) ||
+			!slices.Contains([]string{"pods", "events", "serviceaccounts"}, labels["resource"]) {
+			continue
+		}
+		out[what] += n
+	}
+	return out, nil
+}
+
+// difference lists what there is more, for each of n.
+func difference(before, after map[string]float64, n int) string {
+	var parts []string
+	for _, what := range slices.Sorted(maps.Keys(after)) {
+		if more := after[what] - before[what]; more > 0 {
+			parts = append(parts, fmt.Sprintf("%s %.2f", what, more/float64(n)))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// family is the time of processors, in seconds, and the memory of the daemon and its shims.
+func (n *running) family() (cpu float64, pss uint64, err error) {
+	procs, err := procfs.AllProcs()
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, p := range procs {
+		args, err := p.CmdLine()
+		if err != nil || p.PID != n.cmd.Process.Pid && !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, n.dir+"/") }) {
+			continue
+		}
+		s, err := p.Stat()
+		if err != nil {
+			continue // it has ended
+		}
+		r, err := smaps(p.PID)
+		if err != nil {
+			continue
+		}
+		cpu += s.CPUTime()
+		pss += r.Pss
+	}
+	return cpu, pss, nil
+}
