@@ -122,7 +122,7 @@ func containerRulings() map[string]ruling {
 		"resizePolicy":  {ignored, "resizing in place is not there"},
 		"volumeDevices": {refused, "CreateContainerConfigError: WASI has no block devices"},
 		"lifecycle":     {ignored, "hooks are not there yet"},
-		"stdin":         {ignored, "attach is not there yet"}, "stdinOnce": {ignored, "as stdin"}, "tty": {ignored, "as stdin"},
+		"stdin":         {honoured, "open for kubectl attach"}, "stdinOnce": {honoured, ""}, "tty": {honoured, "its output is stdout in the log"},
 		"securityContext": {partly, "see below"},
 	}
 	for _, n := range []string{

@@ -33,6 +33,8 @@ type Spec struct {
 	// LogDir is <podLogsDir>/<ns>_<pod>_<uid>/<container>; the attempt's file is <attempt>.log in it.
 	LogDir string
 
+	Stdin, StdinOnce, TTY bool // as in the container
+
 	TerminationMessagePath   string
 	TerminationMessagePolicy string // File or FallbackToLogsOnError
 }

@@ -59,8 +59,9 @@ func baseSpec(cfg Config, pod *corev1.Pod, c *corev1.Container) moduleactor.Spec
 	s := moduleactor.Spec{
 		Pod: refOf(pod), Container: c.Name, FieldPath: fieldPath(roleOf(pod, c.Name), c.Name),
 		Image: c.Image, PullPolicy: pullPolicy(c), WorkingDir: c.WorkingDir,
-		MemoryBytes:              c.Resources.Limits.Memory().Value(),
-		CPUMillicores:            c.Resources.Limits.Cpu().MilliValue(),
+		MemoryBytes:   c.Resources.Limits.Memory().Value(),
+		CPUMillicores: c.Resources.Limits.Cpu().MilliValue(),
+		Stdin:         c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY,
 		LogDir:                   filepath.Join(podLogsDir(cfg, pod), c.Name),
 		TerminationMessagePath:   corev1.TerminationMessagePathDefault,
 		TerminationMessagePolicy: string(corev1.TerminationMessageReadFile),

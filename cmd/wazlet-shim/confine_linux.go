@@ -16,6 +16,9 @@ import (
 // bug in the compiler or in the WASI host; this is for the day there is one. A kernel that knows less enforces less:
 // nothing before 5.19, since without Landlock's "refer" a guest could not rename files between its directories.
 func (s *shim) confine(opened []rootfs.Opened) error {
+	if err := limitFiles(); err != nil {
+		return err
+	}
 	if s.spec.Landlock {
 		if err := s.restrict(opened); err != nil {
 			return err
@@ -27,6 +30,22 @@ func (s *shim) confine(opened []rootfs.Opened) error {
 	}
 	if err := llsyscall.AllThreadsPrctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("set no_new_privs: %w", err)
+	}
+	return nil
+}
+
+// maxOpenFiles bounds what a guest can have open, of what all processes of the node share.
+const maxOpenFiles = 16384
+
+func limitFiles() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("limit open files: %w", err)
+	}
+	limit.Max = min(limit.Max, maxOpenFiles)
+	limit.Cur = limit.Max
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("limit open files: %w", err)
 	}
 	return nil
 }

@@ -47,6 +47,7 @@ func (s *shim) endOn(terminated <-chan os.Signal) {
 // end flushes the log, writes exit.json and returns the exit code of the process, which must exit with it.
 func (s *shim) end(res engine.Result) int {
 	s.once.Lock()
+	s.stdio.drain()
 	if s.log != nil {
 		if err := s.log.Close(); err != nil {
 			fmt.Fprintln(s.stderr, "wazlet-shim run: close the log:", err)
@@ -63,5 +64,6 @@ func (s *shim) end(res engine.Result) int {
 		fmt.Fprintln(s.stderr, "wazlet-shim run:", err)
 		return codeFailed
 	}
+	s.stdio.audience.end()
 	return int(e.Code)
 }

@@ -66,6 +66,7 @@ type shim struct {
 	stderr  io.Writer
 	guest   engine.Guest
 	log     *logs.Writer // nil in the foreground
+	stdio   stdio
 	ending
 }
 
@@ -73,7 +74,7 @@ func startError(err error) engine.Result {
 	return engine.Result{Code: engine.CodeStartError, Reason: engine.StartError, Message: err.Error()}
 }
 
-// openLog sends the guest's output to its log and takes its stdin away. Without a log the guest has what the shim has.
+// openLog sends the guest's output to its log and takes the shim's stdin away. Without a log the guest has what the shim has.
 func (s *shim) openLog() error {
 	if s.spec.Log == nil {
 		return nil
@@ -84,8 +85,7 @@ func (s *shim) openLog() error {
 		return err
 	}
 	s.log = log
-	s.guest.Stdin, s.guest.Stdout, s.guest.Stderr = nil, log.Stdout(), log.Stderr()
-	return nil
+	return s.openStdio()
 }
 
 // run does everything from the cgroup to the guest's end. Whatever goes wrong before _start is a StartError. All that

@@ -38,6 +38,12 @@ type Spec struct {
 	// MemoryBytes bounds the guest's linear memory; 0 means the engine's own bound (4 GiB).
 	MemoryBytes int64 `json:"memoryBytes,omitempty"`
 
+	// Stdin keeps the guest's stdin open for who attaches; StdinOnce closes it after the first that had input. TTY gives the
+	// guest a terminal. Of these nothing holds without a Log.
+	Stdin     bool `json:"stdin,omitempty"`
+	StdinOnce bool `json:"stdinOnce,omitempty"`
+	TTY       bool `json:"tty,omitempty"`
+
 	// Log is where stdout and stderr go. Nil: to the shim's own stdout and stderr, as `wazlet try` wants it.
 	Log *Log `json:"log,omitempty"`
 	// TerminationMessagePath is the guest path of the termination message, which is the host file TerminationMessage.

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"github.com/wazlet/wazlet/moduleactor/bundle/ctl"
 )
 
 // Start writes the attempt's bundle and starts its shim. The directory may exist (its rootfs is made before); ErrExists
@@ -98,7 +100,7 @@ func (r *Runtime) checkFresh(dir string, id ID) error {
 // clean removes what a start that failed may have left besides the rootfs.
 func clean(dir string) error {
 	var errs []error
-	for _, f := range []string{StateFile, ExitFile, PIDFile, ShimLogFile, SpecFile} {
+	for _, f := range []string{StateFile, ExitFile, PIDFile, ShimLogFile, ctl.Socket, SpecFile} {
 		if err := os.Remove(filepath.Join(dir, f)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}

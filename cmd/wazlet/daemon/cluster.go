@@ -297,7 +297,7 @@ func (c *cluster) serve(ctx context.Context, services *sync.WaitGroup) {
 			},
 			server.Handlers{
 				Pods: d.pods, RunningPods: d.runningPods, Logs: d.logs, Healthy: d.healthy, Ready: d.ready, Metrics: d.metrics,
-				PortForward: d.portForward, Stats: d.stats.Summary, Exec: d.exec, Requests: d.counted.requests,
+				PortForward: d.portForward, Stats: d.stats.Summary, Exec: d.exec, Attach: d.attach, Requests: d.counted.requests,
 				ConfigZ: func() any { return configZ(d.current.Load()) }, LogDir: d.Config.PodLogsDir, Profiling: true, Logger: d.log.Logger,
 			})
 		if err != nil {

@@ -31,6 +31,21 @@ func (d *daemon) exec(ctx context.Context, r server.ExecRequest) error {
 	return nil
 }
 
+// attach gives a client the streams of a container's guest, until either is gone.
+func (d *daemon) attach(ctx context.Context, r server.AttachRequest) error {
+	sizes, stop := sizesOf(ctx, r.Resize)
+	defer stop()
+	id := bundle.ID{PodUID: string(r.Pod.UID), Container: r.Container, Attempt: r.Attempt}
+	err := d.runtime.Attach(ctx, id, bundle.AttachOptions{Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Resize: sizes})
+	switch {
+	case errors.Is(err, bundle.ErrNotRunning):
+		return fmt.Errorf("container %q in pod %q is not running", r.Container, r.Pod.Name)
+	case err != nil:
+		return fmt.Errorf("attach to container %q: %w", r.Container, err)
+	}
+	return nil
+}
+
 // sizesOf translates the sizes of a client's terminal until stop is called; nil for nil.
 func sizesOf(ctx context.Context, from <-chan server.TerminalSize) (sizes <-chan pty.Size, stop func()) {
 	if from == nil {

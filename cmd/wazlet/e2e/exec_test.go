@@ -45,6 +45,9 @@ func TestExec(t *testing.T) {
 	}{
 		{"commands, their streams and exit codes", (*controlPlane).testExecCommands},
 		{"a terminal", (*controlPlane).testExecTerminal},
+		{"attach", (*controlPlane).testAttach},
+		{"attach to a terminal", (*controlPlane).testAttachTerminal},
+		{"run, attach and remove", (*controlPlane).testRun},
 		{"a client that is killed", (*controlPlane).testExecClientKilled},
 		{"the daemon is killed", (*controlPlane).testExecDaemonKilled},
 	} {
@@ -229,4 +232,72 @@ func (c *controlPlane) testExecDaemonKilled() {
 		out, err := c.kubectl("exec", "box", "--", "x", "both", "0")
 		return because(err, out)
 	})
+}
+
+// talker is a Pod whose guest answers lines.
+func (c *controlPlane) talker(name string, tty bool) {
+	c.t.Helper()
+	p := template(name, corev1.RestartPolicyNever, "lines")
+	p.Spec.Containers[0].Stdin, p.Spec.Containers[0].TTY = true, tty
+	c.create(corev1.Pod{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: name, Labels: p.Labels}, Spec: p.Spec,
+	})
+	c.must("wait", "--for=condition=Ready", "pod/"+name, "--timeout=60s")
+}
+
+func (c *controlPlane) testAttach() {
+	c.talker("talk", false)
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	cmd := c.kubectlCommand(ctx, "attach", "-i", "talk")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	if _, err := in.Write([]byte("one\n")); err != nil {
+		c.t.Fatal(err)
+	}
+	var got []byte
+	for buf := make([]byte, 100); !bytes.Contains(got, []byte("got one\n")); {
+		n, err := out.Read(buf)
+		if got = append(got, buf[:n]...); err != nil {
+			c.t.Fatalf("kubectl attach printed %q, %v", got, err)
+		}
+	}
+	c.must("delete", "pod", "talk", "--grace-period=1") // ends the guest, and that the session
+	_ = cmd.Wait()
+}
+
+func (c *controlPlane) testAttachTerminal() {
+	c.talker("term", true)
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	t := c.terminal(ctx, "attach", "-it", "term")
+	t.typing("hellp\x7fo\r")
+	t.await("got hello\r\n")
+	t.typing("\x04")
+	t.await("end of input\r\n")
+	if code := t.end(); code != 0 {
+		c.t.Errorf("exit code %d; screen %q", code, t.screen)
+	}
+	if out := c.must("logs", "term"); !strings.Contains(out, "got hello") {
+		c.t.Errorf("log: %q", out)
+	}
+	c.must("delete", "pod", "term", "--grace-period=1")
+}
+
+func (c *controlPlane) testRun() {
+	overrides := `{"spec":{"nodeSelector":{"kubernetes.io/arch":"wasm32-wasi"},"tolerations":[{"key":"kubernetes.io/arch","operator":"Exists"}]}}`
+	out, err := c.kubectlWith([]byte("one\ntwo\n"), "run", "once", "--image="+guestImage, "--image-pull-policy=IfNotPresent",
+		"--restart=Never", "-i", "--rm", "--overrides="+overrides, "--", "lines")
+	if err != nil || !strings.Contains(out, "got one\ngot two\nend of input\n") {
+		c.t.Errorf("%v: %s", err, out)
+	}
 }
