@@ -98,6 +98,10 @@ func TestEndedMeanwhile(t *testing.T) {
 		startDaemon(t, root, "-", "run")
 		killShims(t, root)
 		f := newFixture(t, root, nil)
+		eventually(t, "the lock is free", func() bool { // a process that dies has no command line for a while before
+			running, err := f.Running(uid, "c")
+			return err == nil && len(running) == 0
+		})
 		found, err := f.Scan(uid)
 		if err != nil || len(found) != 1 || found[0].Alive || found[0].Exit == nil || found[0].State == nil {
 			t.Fatalf("found %+v, %v", found, err)
