@@ -89,7 +89,7 @@ func parse(t *testing.T, m machine, line string) event {
 	}
 	switch word {
 	case "run":
-		return Run{Attempt: 3, Adopt: arg == "adopt", Spec: Spec{Container: "c", Image: "r/i:t"}}
+		return Run{Attempt: 3, Adopt: arg == "adopt", Spec: Spec{Container: "c", Image: "r/i:t", Signals: arg == "signals"}}
 	case "terminate":
 		grace, err1 := time.ParseDuration(arg)
 		wait, err2 := time.ParseDuration(text)

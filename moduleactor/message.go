@@ -26,6 +26,8 @@ type Spec struct {
 	WorkingDir    string
 	Mounts        []bundle.Mount
 	RootReadOnly  bool
+	// Signals gives the guest a descriptor for SIGTERM and SIGHUP, and the whole grace period to act on them.
+	Signals bool
 
 	MemoryBytes   int64 // limit, 0 = none
 	CPUMillicores int64 // limit, 0 = none
@@ -55,7 +57,7 @@ type Run struct {
 }
 
 // Terminate ends the guest: SIGTERM to the shim, SIGKILL after Grace or after KillWait, whichever is sooner (a guest of
-// WASI preview 1 cannot handle a signal, so a shim that is still there after KillWait is stuck). Before the guest runs it
+// WASI preview 1 cannot handle a signal, so a shim that is still there after KillWait is stuck); with Spec.Signals after Grace. Before the guest runs it
 // cancels the pull. Either way an Exit follows. Repeated, it can only shorten the grace. One that comes before Run is not
 // for this attempt, and nothing follows.
 type Terminate struct {

@@ -21,6 +21,7 @@ func buildSpec(run Run, img image.Image, cfg Config) bundle.Spec {
 		RootReadOnly: s.RootReadOnly, Mounts: slices.Clone(s.Mounts),
 		MemoryBytes: s.MemoryBytes,
 		Stdin:       s.Stdin, StdinOnce: s.StdinOnce, TTY: s.TTY,
+		Signals:                s.Signals,
 		Log:                    &bundle.Log{Path: logPath(s, run.Attempt), MaxBytes: cfg.LogMaxBytes, MaxFiles: cfg.LogMaxFiles},
 		TerminationMessagePath: s.TerminationMessagePath,
 		Landlock:               true,

@@ -73,7 +73,7 @@ func TestEnviron(t *testing.T) {
 func TestBuildSpec(t *testing.T) {
 	run := Run{Attempt: 2, Spec: Spec{
 		Pod: actors.PodRef{UID: "uid-1", Namespace: "ns", Name: "web"}, Container: "c", LogDir: "/logs/c",
-		Mounts: []bundle.Mount{{Host: "/h", Guest: "/g", ReadOnly: true}}, RootReadOnly: true, MemoryBytes: 1 << 20,
+		Mounts: []bundle.Mount{{Host: "/h", Guest: "/g", ReadOnly: true}}, RootReadOnly: true, MemoryBytes: 1 << 20, Signals: true,
 		TerminationMessagePath: "/dev/termination-log",
 	}}
 	img := image.Image{
@@ -90,7 +90,7 @@ func TestBuildSpec(t *testing.T) {
 		ContainerID: got.ContainerID, ImageID: "r/i@sha256:1", Module: "/m.wasm", ModuleDigest: img.Digest,
 		CacheDir: filepath.Join("/var/lib/wazlet", "cache"), Args: []string{"m.wasm"}, Env: []string{"HOSTNAME=web"},
 		Rootfs: "/rootfs", RootReadOnly: true, Mounts: []bundle.Mount{{Host: "/h", Guest: "/g", ReadOnly: true}},
-		MemoryBytes: 1 << 20, Log: &bundle.Log{Path: "/logs/c/2.log", MaxBytes: 10 << 20, MaxFiles: 5},
+		MemoryBytes: 1 << 20, Signals: true, Log: &bundle.Log{Path: "/logs/c/2.log", MaxBytes: 10 << 20, MaxFiles: 5},
 		TerminationMessagePath: "/dev/termination-log", Landlock: true,
 	}
 	if d := cmp.Diff(want, got); d != "" {

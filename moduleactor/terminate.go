@@ -13,7 +13,11 @@ func (t *turn) onTerminate(ev Terminate) {
 	if t.state == stateCreated {
 		return
 	}
-	due := t.now.Add(max(0, min(ev.Grace, ev.KillWait)))
+	wait := min(ev.Grace, ev.KillWait)
+	if t.run.Spec.Signals {
+		wait = ev.Grace
+	}
+	due := t.now.Add(max(0, wait))
 	if t.deadline.IsZero() || due.Before(t.deadline) {
 		t.deadline = due
 	}

@@ -28,6 +28,10 @@ func resolveSpec(ctx context.Context, around surroundings, name string, adopt bo
 	if err := checkIsolation(cfg, pod); err != nil {
 		return s, err
 	}
+	var err error
+	if s.Signals, err = wantsSignals(pod); err != nil {
+		return s, err
+	}
 	env, err := newEnvironment(ctx, around, c)
 	if err != nil {
 		return s, err
@@ -52,6 +56,21 @@ func checkIsolation(cfg Config, pod *corev1.Pod) error {
 	}
 	return fmt.Errorf("runtimeClassName: %q stands for isolation %s, which this release does not have; use a class that stands for %s, or none",
 		*class, IsolationShared, IsolationProcess)
+}
+
+// SignalsAnnotation with the value fd gives each container of the Pod a descriptor, its number in WAZLET_SIGNAL_FD, that
+// yields one byte, the number, for each SIGTERM and SIGHUP.
+const SignalsAnnotation = "wazlet.dev/signals"
+
+func wantsSignals(pod *corev1.Pod) (bool, error) {
+	switch v, ok := pod.Annotations[SignalsAnnotation]; {
+	case !ok:
+		return false, nil
+	case v == "fd":
+		return true, nil
+	default:
+		return false, fmt.Errorf("annotation %s: want fd or no such annotation (got %q)", SignalsAnnotation, v)
+	}
 }
 
 // baseSpec is the part that cannot fail.

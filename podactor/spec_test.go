@@ -1,6 +1,7 @@
 package podactor
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -181,6 +182,23 @@ func TestIsolationIsNeverAnother(t *testing.T) {
 		_, err := resolveSpec(t.Context(), surroundings{cfg: cfg, pod: pod}, "c", false)
 		if (err != nil) != refused || (refused && !strings.Contains(err.Error(), `"wasm-shared" stands for isolation shared`)) {
 			t.Errorf("class %s: %v", class, err)
+		}
+	}
+}
+
+func TestSignalsAnnotation(t *testing.T) {
+	for value, want := range map[string]string{"-": "false", "fd": "true", "": `want fd or no such annotation (got "")`, "yes": `(got "yes")`} {
+		pod := onePod("c")
+		if value != "-" {
+			pod.Annotations = map[string]string{SignalsAnnotation: value}
+		}
+		s, err := resolveSpec(t.Context(), surroundings{cfg: Config{RootDir: t.TempDir()}, pod: pod}, "c", false)
+		got := strconv.FormatBool(s.Signals)
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.HasSuffix(got, want) {
+			t.Errorf("%q: %s, want %s", value, got, want)
 		}
 	}
 }

@@ -35,6 +35,32 @@ func watchTerminate() <-chan os.Signal {
 // their meaning: the Go runtime ends the process.
 func ignoreTerminal() { signal.Ignore(syscall.SIGINT, syscall.SIGHUP) }
 
+// maxSignals is how many signals wait for a guest that does not look. More of them are lost, as on any Unix.
+const maxSignals = 16
+
+// passOn gives the signals to the guest, which has asked for them: it ends by itself, or is killed when its time is over.
+func (s *shim) passOn(terminated <-chan os.Signal) {
+	signals := make(chan byte, maxSignals)
+	s.guest.Signals = signals
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	go func() {
+		for {
+			var number byte
+			select {
+			case <-terminated:
+				number = byte(syscall.SIGTERM)
+			case <-hangup:
+				number = byte(syscall.SIGHUP)
+			}
+			select {
+			case signals <- number:
+			default:
+			}
+		}
+	}()
+}
+
 // endOn ends the process when SIGTERM comes. WASI has no signals, so there is nothing that the guest could do about it.
 // While the guest computes without calling the host, a garbage collection would wait for it for ever; hence none is
 // started any more.

@@ -54,7 +54,11 @@ func runCommand(ctx context.Context, args []string, stdin io.Reader, stdout, std
 	if err := s.openLog(); err != nil {
 		return s.end(startError(err))
 	}
-	go s.endOn(terminated)
+	if s.spec.Signals {
+		s.passOn(terminated)
+	} else {
+		go s.endOn(terminated)
+	}
 	return s.end(s.run(ctx))
 }
 

@@ -130,6 +130,24 @@ func TestTerminate(t *testing.T) {
 	logged(t, dir, "unfinished")
 }
 
+// TestSignalsReachTheGuest sends them to a guest that has asked for them; it ends by itself.
+func TestSignalsReachTheGuest(t *testing.T) {
+	for sig, want := range map[syscall.Signal]string{syscall.SIGTERM: "got 1 15", syscall.SIGHUP: "got 1 1"} {
+		t.Run(sig.String(), func(t *testing.T) {
+			dir := newBundle(t, enginetest.C(t, "wait.c"), func(s *bundle.Spec) { s.Signals, s.Args = true, []string{"wait", "signal"} })
+			cmd := start(t, dir)
+			logged(t, dir, "waiting")
+			if err := cmd.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+			if diff := sameExit(bundle.Exit{Reason: bundle.Completed}, wait(t, cmd, dir)); diff != "" {
+				t.Error(diff)
+			}
+			logged(t, dir, want)
+		})
+	}
+}
+
 func TestRefusesToRunTwice(t *testing.T) {
 	dir := newBundle(t, enginetest.C(t, "hello.c"), nil)
 	wait(t, start(t, dir), dir)

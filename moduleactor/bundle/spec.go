@@ -44,6 +44,9 @@ type Spec struct {
 	StdinOnce bool `json:"stdinOnce,omitempty"`
 	TTY       bool `json:"tty,omitempty"`
 
+	// Signals gives the guest a descriptor that yields SIGTERM and SIGHUP; then SIGTERM does not end the shim.
+	Signals bool `json:"signals,omitempty"`
+
 	// Log is where stdout and stderr go. Nil: to the shim's own stdout and stderr, as `wazlet try` wants it.
 	Log *Log `json:"log,omitempty"`
 	// TerminationMessagePath is the guest path of the termination message, which is the host file TerminationMessage.
