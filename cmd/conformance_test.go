@@ -36,7 +36,7 @@ const (
 	scheduling = "for the scheduler and the API server; nothing is left for a node to do"
 	admitted   = "checked again when the Pod arrives: ADR 13"
 	noProfile  = "AppArmor, unless it is Unconfined"
-	noNetwork  = "guests have no network yet"
+	noNames    = "the node manages no /etc/hosts and no /etc/resolv.conf of guests yet"
 	noUser     = "a guest has no user, and makes no system calls"
 	inCluster  = "in a cluster; a static Pod may not refer to objects of the API: its manifest is refused"
 	noVolume   = "the Pod waits with FailedMount, which names the kind"
@@ -107,7 +107,7 @@ func podRulings() map[string]ruling {
 			r[n] = v
 		}
 	}
-	group(ruling{ignored, noNetwork}, "dnsPolicy", "dnsConfig", "hostAliases", "subdomain", "setHostnameAsFQDN", "hostnameOverride")
+	group(ruling{ignored, noNames}, "dnsPolicy", "dnsConfig", "hostAliases", "subdomain", "setHostnameAsFQDN", "hostnameOverride")
 	group(ruling{ignored, noUser}, "hostPID", "hostIPC", "hostUsers", "shareProcessNamespace", "securityContext")
 	group(ruling{honoured, admitted}, "nodeSelector", "affinity", "tolerations", "os", "overhead")
 	group(ruling{ignored, scheduling}, "schedulerName", "priorityClassName", "priority", "preemptionPolicy", "topologySpreadConstraints",
@@ -117,7 +117,7 @@ func podRulings() map[string]ruling {
 
 func containerRulings() map[string]ruling {
 	r := map[string]ruling{
-		"ports": {ignored, noNetwork}, "envFrom": {honoured, inCluster}, "env": {partly, "see below"},
+		"ports": {partly, "TCP and UDP are bound before the guest starts, hostPort on the node's address or hostIP; SCTP is ignored"}, "envFrom": {honoured, inCluster}, "env": {partly, "see below"},
 		"resources":     {partly, "limits of cpu and memory; requests count for admission and the QoS class"},
 		"resizePolicy":  {ignored, "resizing in place is not there"},
 		"volumeDevices": {refused, "CreateContainerConfigError: WASI has no block devices"},

@@ -28,6 +28,8 @@ type Spec struct {
 	RootReadOnly  bool
 	// Signals gives the guest a descriptor for SIGTERM and SIGHUP, and the whole grace period to act on them.
 	Signals bool
+	// Listeners are bound before the guest starts; one that cannot be is a RunContainerError.
+	Listeners []bundle.Listener
 
 	MemoryBytes   int64 // limit, 0 = none
 	CPUMillicores int64 // limit, 0 = none

@@ -18,7 +18,7 @@ func buildSpec(run Run, img image.Image, cfg Config) bundle.Spec {
 		PodUID:  s.Pod.UID, Namespace: s.Pod.Namespace, Pod: s.Pod.Name, Container: s.Container, Attempt: run.Attempt,
 		ImageID: img.ID, Module: img.Module, ModuleDigest: img.Digest, CacheDir: cfg.CacheDir,
 		Args: argv(s, img), Env: environ(s, img),
-		RootReadOnly: s.RootReadOnly, Mounts: slices.Clone(s.Mounts),
+		RootReadOnly: s.RootReadOnly, Mounts: slices.Clone(s.Mounts), Listeners: slices.Clone(s.Listeners),
 		MemoryBytes: s.MemoryBytes,
 		Stdin:       s.Stdin, StdinOnce: s.StdinOnce, TTY: s.TTY,
 		Signals:                s.Signals,

@@ -45,6 +45,9 @@ func resolveSpec(ctx context.Context, around surroundings, name string, adopt bo
 	if err := ctx.Err(); err != nil {
 		return s, err
 	}
+	if s.Listeners, err = around.listeners(c); err != nil {
+		return s, err
+	}
 	s.Mounts, err = volume.Mounts(cfg.RootDir, pod, c, env.mustExpand)
 	return s, err
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/wazlet/wazlet/moduleactor/bundle"
 	"github.com/wazlet/wazlet/moduleactor/engine"
 	"github.com/wazlet/wazlet/moduleactor/engine/rootfs"
+	"github.com/wazlet/wazlet/moduleactor/engine/wasi"
 	"github.com/wazlet/wazlet/moduleactor/logs"
 )
 
@@ -95,7 +96,7 @@ func (s *shim) openLog() error {
 // run does everything from the cgroup to the guest's end. Whatever goes wrong before _start is a StartError. All that
 // needs the host's files is opened before the door is closed; the compiler runs behind it.
 func (s *shim) run(ctx context.Context) engine.Result {
-	if err := s.attempt.JoinCgroups(); err != nil {
+	if err := errors.Join(s.attempt.JoinCgroups(), s.takeListeners()); err != nil {
 		return startError(err)
 	}
 	code, err := openModule(s.spec.Module)
@@ -122,6 +123,7 @@ func (s *shim) run(ctx context.Context) engine.Result {
 	}
 	s.guest.Args, s.guest.Env, s.guest.Root = s.spec.Args, s.spec.Env, root
 	s.guest.Entered = func() error {
+		s.closeListeners() // the guest has its own
 		code.forget()
 		if len(code.bytes) >= largeModule {
 			debug.FreeOSMemory()
@@ -131,6 +133,21 @@ func (s *shim) run(ctx context.Context) engine.Result {
 		return s.attempt.Started(now)
 	}
 	return p.Run(ctx, s.guest)
+}
+
+// takeListeners hands the inherited sockets to the guest.
+func (s *shim) takeListeners() error {
+	files, err := s.attempt.TakeListeners()
+	for i, f := range files {
+		s.guest.Preopens = append(s.guest.Preopens, wasi.Preopen{Name: s.spec.Listeners[i].Name, File: f})
+	}
+	return err
+}
+
+func (s *shim) closeListeners() {
+	for _, p := range s.guest.Preopens {
+		_ = p.File.Close()
+	}
 }
 
 // cache is the part of the cache that this shim may use: what is there is executed by every shim that has its module.

@@ -27,6 +27,8 @@ const (
 	LockFD = 3
 	// ReadyFD is the write end of a pipe; one byte says that state.json is written and _start is about to be entered.
 	ReadyFD = 4
+	// ListenersFD is the first of the spec's Listeners.
+	ListenersFD = 5
 )
 
 // ExitInvalidModule is the exit code of `wazlet-shim compile` for a module that the compiler refuses; stderr says why.

@@ -17,6 +17,8 @@ type Attempt struct {
 	// lock is held until the process exits. ready is nil when no daemon waits.
 	lock  *os.File
 	ready *os.File
+	// listeners are inherited, and not taken yet.
+	listeners []*os.File
 }
 
 // Attach is the first thing a shim does: it makes sure that this process is the one incarnation of the attempt in dir
@@ -49,6 +51,9 @@ func (a *Attempt) attach() error {
 	if a.spec, err = ReadSpec(a.dir); err != nil {
 		return err
 	}
+	if a.ready != nil {
+		a.inheritListeners()
+	}
 	ticks, err := StartTicks(os.Getpid())
 	if err != nil {
 		return err
@@ -75,6 +80,25 @@ func (a *Attempt) takeLock() error {
 	lock, err := takeLock(a.dir)
 	a.lock = lock
 	return err
+}
+
+// inheritListeners takes the sockets that the daemon has bound.
+func (a *Attempt) inheritListeners() {
+	for i, l := range a.spec.Listeners {
+		unix.CloseOnExec(ListenersFD + i)
+		a.listeners = append(a.listeners, os.NewFile(uintptr(ListenersFD+i), l.Name))
+	}
+}
+
+// TakeListeners returns the sockets of the spec's Listeners, which are the caller's to close. It is an error if the daemon
+// has not handed them over.
+func (a *Attempt) TakeListeners() ([]*os.File, error) {
+	if len(a.listeners) != len(a.spec.Listeners) {
+		return nil, fmt.Errorf("listeners: want %d sockets from the daemon (got %d)", len(a.spec.Listeners), len(a.listeners))
+	}
+	files := a.listeners
+	a.listeners = nil
+	return files, nil
 }
 
 // Spec is the attempt's spec.

@@ -35,6 +35,9 @@ type Spec struct {
 	RootReadOnly bool    `json:"rootReadOnly,omitempty"`
 	Mounts       []Mount `json:"mounts,omitempty"`
 
+	// Listeners are the sockets that the shim inherits, from ListenersFD on, in this order.
+	Listeners []Listener `json:"listeners,omitempty"`
+
 	// MemoryBytes bounds the guest's linear memory; 0 means the engine's own bound (4 GiB).
 	MemoryBytes int64 `json:"memoryBytes,omitempty"`
 

@@ -52,6 +52,11 @@ func (r *Runtime) start(p *Process, limits Limits) (*Process, error) {
 	if err := r.checkFresh(p.dir, p.id); err != nil {
 		return nil, err
 	}
+	sockets, err := bindAll(p.spec.Listeners)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(sockets) // as the lock
 	p.spec.Cgroups = r.createCgroups(p.id, limits)
 	r.reached("cgroup")
 	if err := WriteSpec(p.dir, p.spec); err != nil {
@@ -59,7 +64,7 @@ func (r *Runtime) start(p *Process, limits Limits) (*Process, error) {
 		return nil, err
 	}
 	r.reached("spec")
-	if err := r.fork(p, lock); err != nil {
+	if err := r.fork(p, lock, sockets); err != nil {
 		r.undo(p)
 		return nil, err
 	}
@@ -136,12 +141,10 @@ func cgroupName(id ID) string { return id.PodUID + "/" + id.Container + "-" + st
 
 // fork starts the shim as leader of its own session, so that neither the daemon's terminal nor its end reaches it, and
 // writes the pid file.
-func (r *Runtime) fork(p *Process, lock *os.File) (err error) {
+func (r *Runtime) fork(p *Process, lock *os.File, sockets []*os.File) (err error) {
 	var files []*os.File
 	defer func() {
-		for _, f := range files {
-			_ = f.Close()
-		}
+		closeAll(files)
 		if err != nil && p.ready != nil {
 			_ = p.ready.Close()
 		}
@@ -167,7 +170,7 @@ func (r *Runtime) fork(p *Process, lock *os.File) (err error) {
 	p.child, err = os.StartProcess(r.cfg.Shim, []string{r.cfg.Shim, "run", "--bundle", p.dir}, &os.ProcAttr{
 		Dir:   p.dir,
 		Env:   r.env(),
-		Files: []*os.File{null, out, out, lock, signal}, // the last two are LockFD and ReadyFD
+		Files: append([]*os.File{null, out, out, lock, signal}, sockets...), // from LockFD, ReadyFD, ListenersFD on
 		Sys:   shimAttr(&pidfd),
 	})
 	if err != nil {
