@@ -60,6 +60,8 @@ type Config struct {
 	MaxFiles int
 	// NoMemory is set for a module without a memory.
 	NoMemory bool
+	// Pause and Resume, if set, are called around each wait, by the guest's goroutine.
+	Pause, Resume func()
 }
 
 // Instance is what one guest has open. Only its goroutine uses it, but for the stop.
@@ -76,6 +78,8 @@ type Instance struct {
 	timer     *time.Timer
 	noMemory  bool
 	endWatch  func() bool
+	// pause and resume are Config's.
+	pause, resume func()
 }
 
 // New makes an instance. The error names what of the configuration it cannot use.
@@ -83,6 +87,7 @@ func New(cfg Config) (*Instance, error) {
 	in := &Instance{
 		// Some guests take a monotonic time of 0 for "not set".
 		start: time.Now().Add(-time.Second), closed: make(chan struct{}), wake: make(chan struct{}, 1), noMemory: cfg.NoMemory,
+		pause: cfg.Pause, resume: cfg.Resume,
 	}
 	if in.table.limit = cfg.MaxFiles; in.table.limit <= 0 {
 		in.table.limit = DefaultMaxFiles

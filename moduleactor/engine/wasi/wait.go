@@ -40,6 +40,10 @@ func (in *Instance) wait(list []interest, most time.Duration) {
 			return
 		}
 	}
+	if in.pause != nil {
+		in.pause()
+		defer in.resume()
+	}
 	if in.timer == nil {
 		in.timer = time.NewTimer(most)
 	} else {
