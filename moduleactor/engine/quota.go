@@ -109,6 +109,8 @@ type quotaKey struct{}
 func tick(ctx context.Context, stack []uint64) {
 	if q, ok := ctx.Value(quotaKey{}).(*quota); ok {
 		q.tick()
+	} else if ctx.Err() != nil { // a start section that runs ahead
+		panic(wasi.Stopped{})
 	}
 	stack[0] = meter.DefaultEvery
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 )
 
@@ -26,13 +27,13 @@ func work(seed uint64) uint64 {
 		seed ^= seed << 13
 		seed ^= seed >> 7
 		seed ^= seed << 17
-		words[fmt.Sprint(seed%977)]++
+		words[strconv.FormatUint(seed%977, 10)]++
 		list = append(list, seed)
 	}
 	slices.Sort(list)
 	h := sha256.New()
 	for _, v := range list {
-		fmt.Fprintln(h, v, words[fmt.Sprint(v%977)])
+		fmt.Fprintln(h, v, words[strconv.FormatUint(v%977, 10)])
 	}
 	return uint64(h.Sum(nil)[0])<<32 + fib(16) + uint64(len(words))
 }
