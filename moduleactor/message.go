@@ -39,6 +39,9 @@ type Spec struct {
 
 	Stdin, StdinOnce, TTY bool // as in the container
 
+	// Network is what the guest's own sockets may do; nil: there are none.
+	Network *bundle.Network
+
 	TerminationMessagePath   string
 	TerminationMessagePolicy string // File or FallbackToLogsOnError
 }

@@ -22,6 +22,7 @@ func buildSpec(run Run, img image.Image, cfg Config) bundle.Spec {
 		MemoryBytes: s.MemoryBytes,
 		Stdin:       s.Stdin, StdinOnce: s.StdinOnce, TTY: s.TTY,
 		Signals:                s.Signals,
+		Network:                s.Network,
 		Log:                    &bundle.Log{Path: logPath(s, run.Attempt), MaxBytes: cfg.LogMaxBytes, MaxFiles: cfg.LogMaxFiles},
 		TerminationMessagePath: s.TerminationMessagePath,
 		Landlock:               true,

@@ -48,6 +48,9 @@ func resolveSpec(ctx context.Context, around surroundings, name string, adopt bo
 	if s.Listeners, err = around.listeners(c); err != nil {
 		return s, err
 	}
+	if s.Network, err = networkOf(cfg, pod, around.podIP); err != nil {
+		return s, err
+	}
 	s.Mounts, err = volume.Mounts(cfg.RootDir, pod, c, env.mustExpand)
 	return s, err
 }

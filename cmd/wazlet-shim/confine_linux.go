@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -12,7 +13,7 @@ import (
 )
 
 // confine takes from this process what neither it nor its guest needs: new privileges, and, if the spec says so, every
-// file but those of the spec, TCP, and signals and abstract sockets of others. The guest cannot reach any of it without a
+// file but those of the spec, TCP unless the guest has a network, and signals and abstract sockets of others. The guest cannot reach any of it without a
 // bug in the compiler or in the WASI host; this is for the day there is one. A kernel that knows less enforces less:
 // nothing before 5.19, since without Landlock's "refer" a guest could not rename files between its directories.
 func (s *shim) confine(opened []rootfs.Opened) error {
@@ -60,7 +61,15 @@ func (s *shim) restrict(opened []rootfs.Opened) error {
 	for _, o := range opened {
 		rules = append(rules, ruleOf(o))
 	}
-	if err := landlock.V11.BestEffort().Restrict(rules...); err != nil {
+	all := landlock.V11.BestEffort()
+	if s.spec.Network == nil {
+		if err := all.Restrict(rules...); err != nil {
+			return fmt.Errorf("landlock: %w", err)
+		}
+		return nil
+	}
+	// Landlock knows ports, not addresses: what the guest may reach is for the WASI host to judge.
+	if err := errors.Join(all.RestrictPaths(rules...), all.RestrictScoped()); err != nil {
 		return fmt.Errorf("landlock: %w", err)
 	}
 	return nil

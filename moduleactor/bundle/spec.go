@@ -1,7 +1,12 @@
 // Package bundle is the file contract between the daemon and its shims: one directory for each attempt to run a container.
 package bundle
 
-import "time"
+import (
+	"time"
+
+	"github.com/wazlet/wazlet/moduleactor/egress"
+	"github.com/wazlet/wazlet/moduleactor/resolver"
+)
 
 // Spec is spec.json: everything a shim must know to run one attempt of one container. The daemon writes it before it
 // starts the shim; nobody changes it afterwards.
@@ -49,6 +54,8 @@ type Spec struct {
 
 	// Signals gives the guest a descriptor that yields SIGTERM and SIGHUP; then SIGTERM does not end the shim.
 	Signals bool `json:"signals,omitempty"`
+	// Network is what sockets that the guest opens itself may do. Nil: it can open none.
+	Network *Network `json:"network,omitempty"`
 
 	// Log is where stdout and stderr go. Nil: to the shim's own stdout and stderr, as `wazlet try` wants it.
 	Log *Log `json:"log,omitempty"`
@@ -70,6 +77,14 @@ type Mount struct {
 	Host     string `json:"host"`
 	Guest    string `json:"guest"`
 	ReadOnly bool   `json:"readOnly,omitempty"`
+}
+
+// Network is a guest's place in the network.
+type Network struct {
+	// Egress says where it may connect to; its own addresses are the Pod's.
+	Egress egress.Policy `json:"egress"`
+	// DNS is how names are resolved.
+	DNS resolver.Config `json:"dns"`
 }
 
 // Log is a CRI log file with rotation.

@@ -211,7 +211,7 @@ func (d *daemon) spawn() (err error) {
 	}
 	pods := podactor.Config{
 		RootDir: c.RootDir, PodLogsDir: c.PodLogsDir, NodeName: c.NodeName, Supervision: c.Supervision,
-		RuntimeClasses: map[string]podactor.Isolation{}, HostIP: d.hostIP(),
+		RuntimeClasses: map[string]podactor.Isolation{}, HostIP: d.hostIP(), DNS: dnsOf(c.DNS), Egress: egressOf(c.Egress),
 	}
 	for class, mode := range c.Isolation.RuntimeClasses {
 		pods.RuntimeClasses[class] = podactor.Isolation(mode)
