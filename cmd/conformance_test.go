@@ -94,7 +94,7 @@ func podRulings() map[string]ruling {
 		"terminationGracePeriodSeconds": {honoured, "as an upper bound: see ADR 10"},
 		"nodeName":                      {honoured, "must be this node"},
 		"hostNetwork":                   {honoured, "the Pod has the node's address"}, "hostname": {partly, "HOSTNAME is the Pod's name"},
-		"runtimeClassName":   {honoured, "maps to an isolation by the node's configuration; shared is refused with CreateContainerConfigError"},
+		"runtimeClassName":   {honoured, "maps to an isolation by the node's configuration; with shared, hostPath volumes are refused with CreateContainerConfigError"},
 		"imagePullSecrets":   {honoured, "tried before the node's images.dockerConfig"},
 		"serviceAccountName": {honoured, inCluster}, "serviceAccount": {honoured, inCluster},
 		"automountServiceAccountToken": {honoured, inCluster}, "enableServiceLinks": {honoured, inCluster},

@@ -34,6 +34,9 @@ type Spec struct {
 	MemoryBytes   int64 // limit, 0 = none
 	CPUMillicores int64 // limit, 0 = none
 
+	// Shim is the shared shim that is to run it; empty: a process of its own.
+	Shim string
+
 	// LogDir is <podLogsDir>/<ns>_<pod>_<uid>/<container>; the attempt's file is <attempt>.log in it.
 	LogDir string
 

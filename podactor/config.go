@@ -23,8 +23,11 @@ type Config struct {
 	DNS    DNS
 	Egress Egress
 	// RuntimeClasses maps a Pod's runtimeClassName to how its guests are kept apart; a class that is not named, and none,
-	// get IsolationProcess.
-	RuntimeClasses map[string]Isolation
+	// get DefaultIsolation, which is IsolationProcess if empty.
+	RuntimeClasses   map[string]Isolation
+	DefaultIsolation Isolation
+	// SharedByNamespace gives each namespace a shared shim of its own, instead of one to the node.
+	SharedByNamespace bool
 	// Supervision holds until the first Tune. A Pod's overrides are resolved by its actor.
 	Supervision actors.Supervision
 }
@@ -47,8 +50,7 @@ type Isolation string
 const (
 	// IsolationProcess gives each container a process of its own.
 	IsolationProcess Isolation = "process"
-	// IsolationShared runs many containers in one process. No release has it yet: a Pod that asks for it is refused, since
-	// it must not get another isolation than it asked for.
+	// IsolationShared runs many containers in one process.
 	IsolationShared Isolation = "shared"
 )
 

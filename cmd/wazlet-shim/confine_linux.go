@@ -9,6 +9,7 @@ import (
 	llsyscall "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
 
+	"github.com/wazlet/wazlet/moduleactor/bundle"
 	"github.com/wazlet/wazlet/moduleactor/engine/rootfs"
 )
 
@@ -25,6 +26,22 @@ func (s *shim) confine(opened []rootfs.Opened) error {
 			return err
 		}
 	}
+	return noNewPrivs()
+}
+
+// confineServe does so for a shared shim, whose guests come and go: it keeps the Pods and the logs of the node, and may read
+// modules and what was compiled of them, which others execute too. Nothing that is elsewhere can be mounted.
+func confineServe(o serveOptions) error {
+	if err := landlock.V11.BestEffort().Restrict(
+		landlock.RWDirs(o.dir, bundle.PodsDir(o.root), o.logs).WithRefer(),
+		landlock.RODirs(o.images(), o.cache),
+	); err != nil {
+		return fmt.Errorf("landlock: %w", err)
+	}
+	return noNewPrivs()
+}
+
+func noNewPrivs() error {
 	// Landlock has set it for all threads, unless the kernel has no Landlock. To ask each thread again takes a while.
 	if set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err == nil && set == 1 {
 		return nil

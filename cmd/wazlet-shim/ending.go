@@ -14,8 +14,11 @@ import (
 	"github.com/wazlet/wazlet/moduleactor/engine"
 )
 
-// codeTerminated is 128 + SIGTERM.
-const codeTerminated = 143
+// The codes of guests that were ended: 128 + SIGTERM and 128 + SIGKILL.
+const (
+	codeTerminated = 143
+	codeKilled     = 137
+)
 
 // ending is what both ways out of a shim share: the guest's end and SIGTERM.
 type ending struct {

@@ -103,7 +103,7 @@ func (s *shim) run(ctx context.Context) engine.Result {
 	if err != nil {
 		return startError(err)
 	}
-	mounts, err := s.mounts()
+	mounts, err := mountsOf(s.dir, s.spec)
 	if err != nil {
 		return startError(err)
 	}
@@ -154,17 +154,17 @@ func (s *shim) closeListeners() {
 // cache is the part of the cache that this shim may use: what is there is executed by every shim that has its module.
 func (s *shim) cache() string { return engine.CacheOf(s.spec.CacheDir, s.spec.ModuleDigest) }
 
-// mounts are the spec's mounts and the file for the termination message.
-func (s *shim) mounts() ([]rootfs.Mount, error) {
+// mountsOf are the spec's mounts and the file for the termination message.
+func mountsOf(bundleDir string, spec bundle.Spec) ([]rootfs.Mount, error) {
 	var out []rootfs.Mount
-	for _, m := range s.spec.Mounts {
+	for _, m := range spec.Mounts {
 		out = append(out, rootfs.Mount{Host: m.Host, Guest: m.Guest, ReadOnly: m.ReadOnly})
 	}
-	if s.spec.TerminationMessagePath == "" {
+	if spec.TerminationMessagePath == "" {
 		return out, nil
 	}
 	// The bundle is the daemon's, which may keep it behind a symbolic link.
-	dir, err := filepath.Abs(s.dir)
+	dir, err := filepath.Abs(bundleDir)
 	if err == nil {
 		dir, err = filepath.EvalSymlinks(dir)
 	}
@@ -176,5 +176,5 @@ func (s *shim) mounts() ([]rootfs.Mount, error) {
 	if err != nil {
 		return nil, fmt.Errorf("termination message: %w", err)
 	}
-	return append(out, rootfs.Mount{Host: host, Guest: s.spec.TerminationMessagePath}), f.Close()
+	return append(out, rootfs.Mount{Host: host, Guest: spec.TerminationMessagePath}), f.Close()
 }

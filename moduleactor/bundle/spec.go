@@ -51,6 +51,10 @@ type Spec struct {
 	Stdin     bool `json:"stdin,omitempty"`
 	StdinOnce bool `json:"stdinOnce,omitempty"`
 	TTY       bool `json:"tty,omitempty"`
+	// Shim names the shared shim that runs the attempt beside others; empty: it has a process of its own.
+	Shim string `json:"shim,omitempty"`
+	// CPUMillicores bounds what an attempt in a shared shim computes; 0 means no bound. That of a process is its cgroup's.
+	CPUMillicores int64 `json:"cpuMillicores,omitempty"`
 
 	// Signals gives the guest a descriptor that yields SIGTERM and SIGHUP; then SIGTERM does not end the shim.
 	Signals bool `json:"signals,omitempty"`
@@ -100,6 +104,8 @@ type State struct {
 	// StartTicks is field 22 of /proc/PID/stat; with it a reused pid is told from the shim.
 	StartTicks uint64    `json:"startTicks"`
 	StartedAt  time.Time `json:"startedAt"`
+	// Shim is the spec's: PID is that of a process that runs other attempts too.
+	Shim string `json:"shim,omitempty"`
 }
 
 // ExitReason is why a guest ended, as the shim (or whoever found it dead) saw it.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 
 	"github.com/wazlet/wazlet/moduleactor/bundle/ctl"
 )
@@ -31,14 +30,17 @@ func (r *Runtime) Start(ctx context.Context, spec Spec, limits Limits) (*Process
 	if err != nil {
 		return nil, err
 	}
-	p, err := r.start(newProcess(r, dir, spec), limits)
+	if spec.Shim != "" {
+		spec.CPUMillicores = limits.CPUMillicores
+	}
+	p, err := r.start(ctx, newProcess(r, dir, spec), limits)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", spec.ID(), err)
 	}
 	return p, nil
 }
 
-func (r *Runtime) start(p *Process, limits Limits) (*Process, error) {
+func (r *Runtime) start(ctx context.Context, p *Process, limits Limits) (*Process, error) {
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -57,13 +59,22 @@ func (r *Runtime) start(p *Process, limits Limits) (*Process, error) {
 		return nil, err
 	}
 	defer closeAll(sockets) // as the lock
-	p.spec.Cgroups = r.createCgroups(p.id, limits)
+	if p.spec.Shim == "" {
+		p.spec.Cgroups = r.createCgroups(p.id, limits)
+	}
 	r.reached("cgroup")
 	if err := WriteSpec(p.dir, p.spec); err != nil {
 		r.undo(p)
 		return nil, err
 	}
 	r.reached("spec")
+	if p.spec.Shim != "" {
+		shared, err := r.share(ctx, p, append([]*os.File{lock}, sockets...))
+		if err != nil {
+			r.undo(p)
+		}
+		return shared, err
+	}
 	if err := r.fork(p, lock, sockets); err != nil {
 		r.undo(p)
 		return nil, err
@@ -177,32 +188,8 @@ func (r *Runtime) fork(p *Process, lock *os.File, sockets []*os.File) (err error
 		return err
 	}
 	r.reached("fork")
-	return p.own(pidfd)
-}
-
-// own makes the forked shim's process known. A shim that nobody could find again is ended.
-func (p *Process) own(pidfd int) error {
 	p.pid = p.child.Pid
-	err := errors.New("no pidfd: Linux 5.10 or newer is needed")
-	if pidfd >= 0 {
-		if err = syscall.SetNonblock(pidfd, true); err == nil {
-			p.pidfd = os.NewFile(uintptr(pidfd), "pidfd")
-		}
-	}
-	var ticks uint64
-	if err == nil {
-		ticks, err = StartTicks(p.pid)
-	}
-	if err == nil {
-		err = writePID(p.dir, procID{pid: p.pid, startTicks: ticks})
-	}
-	if err != nil {
-		_ = p.child.Kill()
-		_, _ = p.child.Wait()
-		if p.pidfd != nil {
-			_ = p.pidfd.Close()
-		}
-	}
+	p.pidfd, err = adoptChild(p.dir, p.child, pidfd)
 	return err
 }
 

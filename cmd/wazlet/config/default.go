@@ -67,7 +67,7 @@ func (h Host) base() NodeConfiguration {
 		MaxPods:     250,
 		DNS:         DNS{ClusterDNS: []string{}, ClusterDomain: "cluster.local", ResolvConf: "/etc/resolv.conf"},
 		Egress:      Egress{Allow: []string{egress.Any}},
-		Isolation:   Isolation{Default: IsolationProcess},
+		Isolation:   Isolation{Default: IsolationProcess, Sharing: SharingNode},
 		Supervision: actors.DefaultSupervision(),
 		Images: Images{
 			MaxParallelPulls:    4,

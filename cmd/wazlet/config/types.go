@@ -96,7 +96,18 @@ type Isolation struct {
 	Default IsolationMode `json:"default"`
 	// RuntimeClasses maps runtimeClassName to a mode. Giving it replaces the default, {wasm-shared: shared}.
 	RuntimeClasses map[string]IsolationMode `json:"runtimeClasses"`
+	// Sharing says which containers of isolation shared have one process: all of the node (default), or those of a namespace.
+	Sharing Sharing `json:"sharing"`
 }
+
+// Sharing is what has a shared process of its own.
+type Sharing string
+
+// The ways to share.
+const (
+	SharingNode      Sharing = "node"
+	SharingNamespace Sharing = "namespace"
+)
 
 // Images is about pulling, compiling and keeping images.
 type Images struct {

@@ -130,9 +130,7 @@ func (e Egress) validate(path *field.Path) field.ErrorList {
 func (i Isolation) validate(path *field.Path) field.ErrorList {
 	modes := []IsolationMode{IsolationProcess, IsolationShared}
 	all := oneOf(path.Child("default"), i.Default, modes...)
-	if i.Default == IsolationShared {
-		all = append(all, field.Invalid(path.Child("default"), i.Default, "must be process; shared is not part of this release"))
-	}
+	all = append(all, oneOf(path.Child("sharing"), i.Sharing, SharingNode, SharingNamespace)...)
 	for _, class := range slices.Sorted(maps.Keys(i.RuntimeClasses)) {
 		at := path.Child("runtimeClasses").Key(class)
 		for _, m := range validation.IsDNS1123Subdomain(class) {

@@ -177,7 +177,7 @@ func (d *daemon) assemble() (err error) {
 	}
 	d.runtime, err = bundle.New(bundle.Config{
 		Root: c.RootDir, Shim: d.Shim, CacheDir: d.cacheDir(), MaxParallelCompiles: c.Images.MaxParallelCompiles,
-		CompileMemoryBytes: compileMemoryBytes, Cgroups: d.cgroups(), Warn: func(err error) { d.log.Warn("runtime", zap.Error(err)) },
+		CompileMemoryBytes: compileMemoryBytes, Cgroups: d.cgroups(), LogsDir: c.PodLogsDir, Warn: func(err error) { d.log.Warn("runtime", zap.Error(err)) },
 	})
 	if err != nil {
 		return fmt.Errorf("open the runtime: %w", err)
@@ -212,6 +212,8 @@ func (d *daemon) spawn() (err error) {
 	pods := podactor.Config{
 		RootDir: c.RootDir, PodLogsDir: c.PodLogsDir, NodeName: c.NodeName, Supervision: c.Supervision,
 		RuntimeClasses: map[string]podactor.Isolation{}, HostIP: d.hostIP(), DNS: dnsOf(c.DNS), Egress: egressOf(c.Egress),
+		DefaultIsolation:  podactor.Isolation(c.Isolation.Default),
+		SharedByNamespace: c.Isolation.Sharing == config.SharingNamespace,
 	}
 	for class, mode := range c.Isolation.RuntimeClasses {
 		pods.RuntimeClasses[class] = podactor.Isolation(mode)
