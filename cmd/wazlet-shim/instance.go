@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/wazlet/wazlet/moduleactor/bundle"
@@ -27,6 +28,7 @@ type instance struct {
 	log     *logs.Writer
 	ctx     context.Context //nolint:containedctx // ends with the order to stop
 	cancel  context.CancelCauseFunc
+	signals chan byte // nil unless the guest has asked for them
 
 	startedAt atomic.Pointer[time.Time]
 
@@ -72,17 +74,28 @@ func (s *server) accept(dir string, lock *os.File) (*instance, error) {
 	spec := attempt.Spec()
 	i := &instance{server: s, dir: dir, attempt: attempt, spec: spec}
 	i.guest = engine.Guest{Args: spec.Args, Env: spec.Env, Memory: engine.NewMemory(spec.MemoryBytes), CPU: &engine.CPU{}, CPUMillicores: spec.CPUMillicores, Entered: i.entered}
+	if spec.Signals {
+		i.signals = make(chan byte, maxSignals)
+		i.guest.Signals = i.signals
+	}
 	i.ctx, i.cancel = context.WithCancelCause(s.ctx)
 	return i, nil
 }
 
-// stop ends the guest. A kill after SIGTERM changes nothing: both end it at once.
+// stop ends the guest, or gives it SIGTERM if it has asked for signals. A kill after SIGTERM changes nothing otherwise: both
+// end it at once.
 func (i *instance) stop(kill bool) {
-	if kill {
+	switch {
+	case kill:
 		i.cancel(errKilled)
-		return
+	case i.signals != nil:
+		select {
+		case i.signals <- byte(syscall.SIGTERM):
+		default: // it has not looked at the ones before
+		}
+	default:
+		i.cancel(errTerminated)
 	}
-	i.cancel(errTerminated)
 }
 
 // run is the whole attempt.
