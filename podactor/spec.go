@@ -30,7 +30,6 @@ func resolveSpec(ctx context.Context, around surroundings, name string, adopt bo
 	if s.Shim, err = sharedShim(cfg, pod); err != nil && !adopt {
 		return s, err
 	}
-	var err error
 	if s.Signals, err = wantsSignals(pod); err != nil {
 		return s, err
 	}

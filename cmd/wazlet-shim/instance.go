@@ -33,7 +33,7 @@ type instance struct {
 	startedAt atomic.Pointer[time.Time]
 
 	mu       sync.Mutex
-	watchers []*session
+	watchers []*peer
 	ended    bool
 }
 
@@ -44,7 +44,7 @@ var (
 )
 
 // begin is a request to run an attempt, and then the attempt itself.
-func (s *server) begin(c *session, m wire.Message, lock *os.File) {
+func (s *server) begin(c *peer, m wire.Message, lock *os.File) {
 	answer := wire.Message{Seq: m.Seq, Op: m.Op, Bundle: m.Bundle}
 	var i *instance
 	var err error
@@ -199,8 +199,8 @@ func (i *instance) end(res engine.Result) {
 	i.tell(wire.Message{Op: wire.Ended, Bundle: i.dir})
 }
 
-// watch tells a session of what comes, and of what has come already.
-func (i *instance) watch(c *session) (time.Time, error) {
+// watch tells a peer of what comes, and of what has come already.
+func (i *instance) watch(c *peer) (time.Time, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.ended {

@@ -10,9 +10,9 @@ import (
 	"github.com/wazlet/wazlet/moduleactor/bundle/wire"
 )
 
-// session is a connection of a daemon. What is to be sent is queued, so that no guest waits for a daemon that does not
+// peer is the connection of a daemon. What is to be sent is queued, so that no guest waits for a daemon that does not
 // read; an attempt has two events, so the queue is bounded by the number of guests.
-type session struct {
+type peer struct {
 	conn *wire.Conn
 
 	mu     sync.Mutex
@@ -23,7 +23,7 @@ type session struct {
 
 // attend serves one connection until its end. The guests it started go on.
 func (s *server) attend(conn *wire.Conn) {
-	c := &session{conn: conn, more: make(chan struct{}, 1)}
+	c := &peer{conn: conn, more: make(chan struct{}, 1)}
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
@@ -45,7 +45,7 @@ func (s *server) attend(conn *wire.Conn) {
 }
 
 // handle answers a request. It does not block: the answer to run comes when it is known.
-func (s *server) handle(c *session, m wire.Message, with *os.File) {
+func (s *server) handle(c *peer, m wire.Message, with *os.File) {
 	if m.Op == wire.Run && with != nil && m.Error == "" {
 		go s.begin(c, m, with)
 		return
@@ -60,7 +60,7 @@ func (s *server) handle(c *session, m wire.Message, with *os.File) {
 	c.send(answer)
 }
 
-func (s *server) answer(c *session, m wire.Message, answer *wire.Message) error {
+func (s *server) answer(c *peer, m wire.Message, answer *wire.Message) error {
 	switch m.Op {
 	case wire.Ping:
 		answer.Instances = s.count()
@@ -92,7 +92,7 @@ func (s *server) answer(c *session, m wire.Message, answer *wire.Message) error 
 }
 
 // send queues a message.
-func (c *session) send(m wire.Message) {
+func (c *peer) send(m wire.Message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -102,14 +102,14 @@ func (c *session) send(m wire.Message) {
 	c.wake()
 }
 
-func (c *session) wake() {
+func (c *peer) wake() {
 	select {
 	case c.more <- struct{}{}:
 	default:
 	}
 }
 
-func (c *session) close() {
+func (c *peer) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed, c.queue = true, nil
@@ -117,7 +117,7 @@ func (c *session) close() {
 }
 
 // write sends what is queued. After an error, which only a connection that has ended gives, nothing is kept any more.
-func (c *session) write() {
+func (c *peer) write() {
 	for range c.more {
 		c.mu.Lock()
 		queue, closed := c.queue, c.closed
