@@ -14,6 +14,7 @@ import (
 	"github.com/wazlet/wazlet/moduleactor/bundle/wire"
 	"github.com/wazlet/wazlet/moduleactor/engine"
 	"github.com/wazlet/wazlet/moduleactor/engine/rootfs"
+	"github.com/wazlet/wazlet/moduleactor/engine/wasi"
 	"github.com/wazlet/wazlet/moduleactor/logs"
 )
 
@@ -44,20 +45,20 @@ var (
 )
 
 // begin is a request to run an attempt, and then the attempt itself.
-func (s *server) begin(c *peer, m wire.Message, lock *os.File) {
+func (s *server) begin(c *peer, m wire.Message, files []*os.File) {
 	answer := wire.Message{Seq: m.Seq, Op: m.Op, Bundle: m.Bundle}
 	var i *instance
 	var err error
-	s.disk(func() { i, err = s.accept(m.Bundle, lock) })
+	s.disk(func() { i, err = s.accept(m.Bundle, files) })
 	if err != nil {
-		_ = lock.Close()
+		wire.CloseAll(files)
 		answer.Error = err.Error()
 		c.send(answer)
 		return
 	}
 	i.watchers = append(i.watchers, c)
 	if err := s.enter(i); err != nil {
-		_ = lock.Close()
+		wire.CloseAll(files)
 		answer.Error = err.Error()
 		c.send(answer)
 		return
@@ -66,8 +67,8 @@ func (s *server) begin(c *peer, m wire.Message, lock *os.File) {
 	i.run()
 }
 
-func (s *server) accept(dir string, lock *os.File) (*instance, error) {
-	attempt, err := s.host.Attach(dir, lock)
+func (s *server) accept(dir string, files []*os.File) (*instance, error) {
+	attempt, err := s.host.Attach(dir, files)
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +133,9 @@ func (i *instance) prepare() (err error) {
 		return err
 	}
 	i.guest.Stdout, i.guest.Stderr = i.log.Stdout(), i.log.Stderr()
+	if err := i.takeListeners(); err != nil {
+		return err
+	}
 	if len(spec.Mounts) == 0 {
 		// What there is belongs to this attempt alone. Volumes are opened at once: one that is missing is a StartError.
 		i.guest.Root = rootfs.Later(i.openRoot)
@@ -139,6 +143,23 @@ func (i *instance) prepare() (err error) {
 	}
 	i.guest.Root, err = i.openRoot()
 	return err
+}
+
+// takeListeners hands the received sockets to the guest.
+func (i *instance) takeListeners() error {
+	files, err := i.attempt.TakeListeners()
+	for n, f := range files {
+		i.guest.Preopens = append(i.guest.Preopens, wasi.Preopen{Name: i.spec.Listeners[n].Name, File: f})
+	}
+	return err
+}
+
+// closeListeners closes them: a guest that was entered has its own.
+func (i *instance) closeListeners() {
+	for _, p := range i.guest.Preopens {
+		_ = p.File.Close()
+	}
+	i.guest.Preopens = nil
 }
 
 func (i *instance) openRoot() (*rootfs.FS, error) {
@@ -155,6 +176,7 @@ func (i *instance) openRoot() (*rootfs.FS, error) {
 
 // entered writes state.json and tells of it.
 func (i *instance) entered() (err error) {
+	i.closeListeners()
 	now := time.Now()
 	i.startedAt.Store(&now)
 	i.server.disk(func() { err = i.attempt.Started(now) })
@@ -166,6 +188,7 @@ func (i *instance) entered() (err error) {
 
 // end records how it ended, frees the lock, and tells of it.
 func (i *instance) end(res engine.Result) {
+	i.closeListeners()
 	i.server.disk(func() {
 		if i.guest.Root != nil {
 			if err := i.guest.Root.Close(); err != nil {

@@ -45,14 +45,12 @@ func (s *server) attend(conn *wire.Conn) {
 }
 
 // handle answers a request. It does not block: the answer to run comes when it is known.
-func (s *server) handle(c *peer, m wire.Message, with *os.File) {
-	if m.Op == wire.Run && with != nil && m.Error == "" {
+func (s *server) handle(c *peer, m wire.Message, with []*os.File) {
+	if m.Op == wire.Run && len(with) > 0 && m.Error == "" {
 		go s.begin(c, m, with)
 		return
 	}
-	if with != nil {
-		_ = with.Close()
-	}
+	wire.CloseAll(with)
 	answer := wire.Message{Seq: m.Seq, Op: m.Op, Bundle: m.Bundle}
 	if err := s.answer(c, m, &answer); err != nil {
 		answer.Error = err.Error()
@@ -127,7 +125,7 @@ func (c *peer) write() {
 			return
 		}
 		for _, m := range queue {
-			if err := c.conn.Send(m, nil); err != nil {
+			if err := c.conn.Send(m); err != nil {
 				c.close()
 				break
 			}

@@ -24,8 +24,12 @@ const (
 	NetworkUDP = "udp"
 )
 
-// maxListeners bounds the sockets of one container.
-const maxListeners = 256
+const (
+	// maxListeners bounds the sockets of one container.
+	maxListeners = 256
+	// maxSharedListeners does so in a shared shim: they are handed over in one message, which cannot have more.
+	maxSharedListeners = 240
+)
 
 // BindError is a port that cannot be had now. The same start may succeed later.
 type BindError struct {

@@ -202,4 +202,7 @@ func (a *Attempt) End(e Exit) error {
 }
 
 // Release gives up the lock of an attempt in a shared shim: the attempt is over for everyone.
-func (a *Attempt) Release() error { return a.lock.Close() }
+func (a *Attempt) Release() error {
+	closeAll(a.listeners) // of a guest that was stopped before it had them
+	return a.lock.Close()
+}

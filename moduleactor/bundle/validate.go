@@ -43,6 +43,9 @@ func (s *Spec) Validate() error {
 	}
 	if s.Shim != "" {
 		errs = append(errs, validateShim(s.Shim))
+		if len(s.Listeners) > maxSharedListeners {
+			add("listeners", "want at most %d with a shared shim (got %d)", maxSharedListeners, len(s.Listeners))
+		}
 		if s.Log == nil {
 			add("log", "want one with a shared shim, which has no output of its own")
 		}

@@ -69,11 +69,11 @@ func TestMessagesAndDescriptors(t *testing.T) {
 		{Seq: 4, Op: Ping, Instances: 7},
 	}
 	for i, m := range sent {
-		with := file
-		if i > 0 {
-			with = nil
+		var with []*os.File
+		if i == 0 {
+			with = []*os.File{file, file}
 		}
-		if err := daemon.Send(m, with); err != nil {
+		if err := daemon.Send(m, with...); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -85,19 +85,19 @@ func TestMessagesAndDescriptors(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
-		if (with != nil) != (i == 0) {
+		if len(with) != map[bool]int{true: 2}[i == 0] {
 			t.Errorf("%d came with %v", i, with)
 		}
-		if with == nil {
+		if len(with) == 0 {
 			continue
 		}
-		if _, err := with.WriteString("through the other"); err != nil {
+		if _, err := with[1].WriteString("through the other"); err != nil {
 			t.Error(err)
 		}
 		if text, err := os.ReadFile(file.Name()); string(text) != "through the other" || err != nil {
 			t.Errorf("%q, %v", text, err)
 		}
-		_ = with.Close()
+		CloseAll(with)
 	}
 	if err := daemon.Close(); err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestMessagesAndDescriptors(t *testing.T) {
 	if _, _, err := shim.Receive(); !errors.Is(err, io.EOF) {
 		t.Errorf("after the end: %v", err)
 	}
-	if err := shim.Send(sent[0], nil); !errors.Is(err, unix.EPIPE) {
+	if err := shim.Send(sent[0]); !errors.Is(err, unix.EPIPE) {
 		t.Errorf("after the end: %v", err)
 	}
 }
@@ -116,7 +116,7 @@ func TestFullSocket(t *testing.T) {
 	done := make(chan error)
 	go func() {
 		for {
-			if err := shim.Send(Message{Op: Ended, Bundle: "/" + strings.Repeat("x", 4000)}, nil); err != nil {
+			if err := shim.Send(Message{Op: Ended, Bundle: "/" + strings.Repeat("x", 4000)}); err != nil {
 				done <- err
 				return
 			}
@@ -155,10 +155,13 @@ func TestReceiveRefuses(t *testing.T) {
 
 func TestSendRefuses(t *testing.T) {
 	daemon, shim := pair(t)
-	if err := daemon.Send(Message{Seq: 1, Op: Run, Bundle: strings.Repeat("x", maxText+1)}, nil); err == nil {
+	if err := daemon.Send(Message{Seq: 1, Op: Run, Bundle: strings.Repeat("x", maxText+1)}); err == nil {
 		t.Error("a long path was sent")
 	}
-	if err := daemon.Send(Message{Seq: 1, Op: Run, Bundle: "/a", Error: strings.Repeat("\x01", 4*maxText)}, nil); err != nil {
+	if err := daemon.Send(Message{Seq: 1, Op: Run, Bundle: "/a"}, make([]*os.File, maxFiles+1)...); err == nil || !strings.Contains(err.Error(), "want at most 250 files (got 251)") {
+		t.Errorf("too many files: %v", err)
+	}
+	if err := daemon.Send(Message{Seq: 1, Op: Run, Bundle: "/a", Error: strings.Repeat("\x01", 4*maxText)}); err != nil {
 		t.Fatal(err)
 	}
 	if m, _, err := shim.Receive(); err != nil || len(m.Error) != maxText {
