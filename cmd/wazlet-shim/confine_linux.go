@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -32,7 +31,7 @@ func (s *shim) confine(opened []rootfs.Opened) error {
 // confineServe does so for a shared shim, whose guests come and go: it keeps the Pods and the logs of the node, and may read
 // modules and what was compiled of them, which others execute too. Nothing that is elsewhere can be mounted.
 func confineServe(o serveOptions) error {
-	if err := landlock.V11.BestEffort().Restrict(
+	if err := rights(true).Restrict(
 		landlock.RWDirs(o.dir, bundle.PodsDir(o.root), o.logs).WithRefer(),
 		landlock.RODirs(o.images(), o.cache),
 	); err != nil {
@@ -78,18 +77,21 @@ func (s *shim) restrict(opened []rootfs.Opened) error {
 	for _, o := range opened {
 		rules = append(rules, ruleOf(o))
 	}
-	all := landlock.V11.BestEffort()
-	if s.spec.Network == nil {
-		if err := all.Restrict(rules...); err != nil {
-			return fmt.Errorf("landlock: %w", err)
-		}
-		return nil
-	}
-	// Landlock knows ports, not addresses: what the guest may reach is for the WASI host to judge.
-	if err := errors.Join(all.RestrictPaths(rules...), all.RestrictScoped()); err != nil {
+	if err := rights(s.spec.Network != nil).Restrict(rules...); err != nil {
 		return fmt.Errorf("landlock: %w", err)
 	}
 	return nil
+}
+
+// rights are those that are taken away unless a rule allows them, all at once: whatever is restricted a second time can no
+// more be renamed from one directory to another. With a network TCP stays, since Landlock knows ports, not addresses: what
+// the guest may reach is for the WASI host to judge.
+func rights(network bool) landlock.Config {
+	all := landlock.V11
+	if network {
+		all.HandledAccessNet = 0
+	}
+	return all.BestEffort()
 }
 
 func ruleOf(o rootfs.Opened) landlock.Rule {

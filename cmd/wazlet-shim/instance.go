@@ -38,6 +38,9 @@ type instance struct {
 	ended    bool
 }
 
+// sharedMaxFiles is how many files a guest may have open, of what all guests of the shim share.
+const sharedMaxFiles = 256
+
 // What ends an instance's context: how a process would have ended.
 var (
 	errTerminated = &engine.Stop{Result: engine.Result{Code: codeTerminated, Reason: engine.Reason(bundle.Killed), Message: "terminated by SIGTERM"}}
@@ -74,7 +77,7 @@ func (s *server) accept(dir string, files []*os.File) (*instance, error) {
 	}
 	spec := attempt.Spec()
 	i := &instance{server: s, dir: dir, attempt: attempt, spec: spec}
-	i.guest = engine.Guest{Args: spec.Args, Env: spec.Env, Memory: engine.NewMemory(spec.MemoryBytes), CPU: &engine.CPU{}, CPUMillicores: spec.CPUMillicores, Entered: i.entered}
+	i.guest = engine.Guest{MaxFiles: sharedMaxFiles, Args: spec.Args, Env: spec.Env, Memory: engine.NewMemory(spec.MemoryBytes), CPU: &engine.CPU{}, CPUMillicores: spec.CPUMillicores, Entered: i.entered, Network: guestNetwork(spec.Network)}
 	if spec.Signals {
 		i.signals = make(chan byte, maxSignals)
 		i.guest.Signals = i.signals

@@ -212,7 +212,9 @@ func TestStartErrors(t *testing.T) {
 }
 
 func TestFiles(t *testing.T) {
-	for name, readOnly := range map[string]bool{"read-write root": false, "read-only root": true} {
+	for name, c := range map[string]struct{ readOnly, network bool }{
+		"read-write root": {false, false}, "read-only root": {true, false}, "with a network": {false, true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			host := t.TempDir()
 			for _, d := range []string{"rw", "ro"} {
@@ -230,7 +232,10 @@ func TestFiles(t *testing.T) {
 					{Host: filepath.Join(host, "ro", "file"), Guest: "/etc/app.conf", ReadOnly: true},
 				}
 				s.TerminationMessagePath = "/dev/termination-log"
-				if s.RootReadOnly = readOnly; readOnly {
+				if c.network {
+					s.Network = &bundle.Network{}
+				}
+				if s.RootReadOnly = c.readOnly; c.readOnly {
 					s.Args = append(s.Args, "read-only")
 				}
 			})
