@@ -161,6 +161,22 @@ func (c *cluster) hostIP() string {
 	return found[0].Address
 }
 
+// registeredIP is the node's address as the Node object shows it: that of a machine that had none when the daemon started,
+// or that has another one now. Unlike hostIP it never looks names up.
+func (c *cluster) registeredIP() string {
+	if c == nil {
+		return ""
+	}
+	if n := c.node.Node(); n != nil {
+		for _, a := range n.Status.Addresses {
+			if a.Type == corev1.NodeInternalIP {
+				return a.Address
+			}
+		}
+	}
+	return ""
+}
+
 // allocatable is what the node can give to Pods, as far as it is registered.
 func (c *cluster) allocatable() corev1.ResourceList {
 	if n := c.node.Node(); n != nil {
@@ -184,11 +200,11 @@ func (c *cluster) makeIntake(ctx context.Context) (err error) {
 	c.merge = source.NewMerge(source.MergeOptions{
 		OnResync: func(pods []*corev1.Pod) {
 			for _, p := range pods {
-				c.objects.Register(p)
+				c.register(p)
 			}
 			d.resync(pods)
 		},
-		OnApply:     func(p *corev1.Pod) { c.objects.Register(p); d.tell(nodeactor.Apply{Pod: p}) },
+		OnApply:     func(p *corev1.Pod) { c.register(p); d.tell(nodeactor.Apply{Pod: p}) },
 		OnRemove:    func(uid types.UID) { d.tell(nodeactor.Remove{UID: string(uid)}) },
 		EarlyStatic: true,
 	})
@@ -224,6 +240,16 @@ func (c *cluster) makeIntake(ctx context.Context) (err error) {
 	c.events, err = events.New(ctx, events.Config{Client: api, NodeName: d.Config.NodeName})
 	return err
 }
+
+// register has the objects followed that a Pod refers to. One that is over needs none, and if the node has nothing of it
+// nobody would ever say that it has ended.
+func (c *cluster) register(p *corev1.Pod) {
+	if !over(p.Status.Phase) {
+		c.objects.Register(p)
+	}
+}
+
+func over(p corev1.PodPhase) bool { return p == corev1.PodSucceeded || p == corev1.PodFailed }
 
 // makeNode describes the node.
 func (c *cluster) makeNode(context.Context) (err error) {
@@ -276,7 +302,12 @@ func (c *cluster) observe(e actors.Event) {
 }
 
 // onStatus and onEnded are the node actor's callbacks.
-func (c *cluster) onStatus(pod *corev1.Pod, s corev1.PodStatus) { c.status.Set(pod, s) }
+func (c *cluster) onStatus(pod *corev1.Pod, s corev1.PodStatus) {
+	if over(s.Phase) {
+		c.objects.Unregister(pod.UID) // a Job keeps its Pods for long
+	}
+	c.status.Set(pod, s)
+}
 
 func (c *cluster) onEnded(pod *corev1.Pod) {
 	c.merge.Ended(pod.UID)
