@@ -91,7 +91,7 @@ func podRulings() map[string]ruling {
 		"volumes": {partly, "see below"}, "initContainers": {honoured, "with restartPolicy Always: sidecars"}, "containers": {partly, "see below"},
 		"ephemeralContainers": {ignored, "refused for a static Pod, as the API server does"},
 		"restartPolicy":       {honoured, ""}, "activeDeadlineSeconds": {honoured, ""},
-		"terminationGracePeriodSeconds": {honoured, "as an upper bound: see ADR 10"},
+		"terminationGracePeriodSeconds": {honoured, "in full for guests that have clients or ask for signals (wazlet.dev/signals), an upper bound for others: ADR 10"},
 		"nodeName":                      {honoured, "must be this node"},
 		"hostNetwork":                   {honoured, "the Pod has the node's address"}, "hostname": {partly, "HOSTNAME is the Pod's name"},
 		"runtimeClassName":   {honoured, "maps to an isolation by the node's configuration; with shared, hostPath volumes are refused with CreateContainerConfigError"},

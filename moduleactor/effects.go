@@ -119,12 +119,16 @@ func (j *job) prepare(ctx context.Context, img image.Image) report {
 	if err := j.cfg.Runtime.Compile(ctx, img.Module, img.Digest, j.run.Spec.Shim != ""); err != nil {
 		return j.found(prepared{err: fmt.Errorf("compile %s: %w", j.run.Spec.Image, err)})
 	}
+	signals, err := wantsSignals(j.run.Spec, img)
+	if err != nil {
+		return j.found(prepared{err: err})
+	}
 	rootfs, err := j.layOut(ctx, img)
 	if err != nil {
 		return j.found(prepared{err: err})
 	}
 	spec := buildSpec(j.run, img, j.cfg)
-	spec.ContainerID, spec.Rootfs = bundle.NewContainerID(), rootfs
+	spec.ContainerID, spec.Rootfs, spec.Signals = bundle.NewContainerID(), rootfs, signals
 	return j.found(prepared{spec: spec})
 }
 

@@ -21,7 +21,6 @@ func buildSpec(run Run, img image.Image, cfg Config) bundle.Spec {
 		RootReadOnly: s.RootReadOnly, Mounts: slices.Clone(s.Mounts), Listeners: slices.Clone(s.Listeners),
 		MemoryBytes: s.MemoryBytes, Shim: s.Shim,
 		Stdin: s.Stdin, StdinOnce: s.StdinOnce, TTY: s.TTY,
-		Signals:                s.Signals,
 		Network:                s.Network,
 		Log:                    &bundle.Log{Path: logPath(s, run.Attempt), MaxBytes: cfg.LogMaxBytes, MaxFiles: cfg.LogMaxFiles},
 		TerminationMessagePath: s.TerminationMessagePath,

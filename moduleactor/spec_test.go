@@ -73,7 +73,7 @@ func TestEnviron(t *testing.T) {
 func TestBuildSpec(t *testing.T) {
 	run := Run{Attempt: 2, Spec: Spec{
 		Pod: actors.PodRef{UID: "uid-1", Namespace: "ns", Name: "web"}, Container: "c", LogDir: "/logs/c",
-		Mounts: []bundle.Mount{{Host: "/h", Guest: "/g", ReadOnly: true}}, RootReadOnly: true, MemoryBytes: 1 << 20, Signals: true,
+		Mounts: []bundle.Mount{{Host: "/h", Guest: "/g", ReadOnly: true}}, RootReadOnly: true, MemoryBytes: 1 << 20,
 		TerminationMessagePath: "/dev/termination-log",
 	}}
 	img := image.Image{
@@ -90,10 +90,36 @@ func TestBuildSpec(t *testing.T) {
 		ContainerID: got.ContainerID, ImageID: "r/i@sha256:1", Module: "/m.wasm", ModuleDigest: img.Digest,
 		CacheDir: filepath.Join("/var/lib/wazlet", "cache"), Args: []string{"m.wasm"}, Env: []string{"HOSTNAME=web"},
 		Rootfs: "/rootfs", RootReadOnly: true, Mounts: []bundle.Mount{{Host: "/h", Guest: "/g", ReadOnly: true}},
-		MemoryBytes: 1 << 20, Signals: true, Log: &bundle.Log{Path: "/logs/c/2.log", MaxBytes: 10 << 20, MaxFiles: 5},
+		MemoryBytes: 1 << 20, Log: &bundle.Log{Path: "/logs/c/2.log", MaxBytes: 10 << 20, MaxFiles: 5},
 		TerminationMessagePath: "/dev/termination-log", Landlock: true,
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("spec (-want +got):\n%s", d)
+	}
+}
+
+// The Pod's word counts, then the image's.
+func TestWantsSignals(t *testing.T) {
+	for _, tt := range []struct {
+		pod, image string
+		want       bool
+		err        string
+	}{
+		{"", "", false, ""},
+		{"fd", "", true, ""},
+		{"", "fd", true, ""},
+		{"none", "fd", false, ""},
+		{"fd", "none", true, ""},
+		{"none", "whatever", false, ""},
+		{"", "whatever", false, `image label wazlet.dev/signals: want fd or none (got "whatever")`},
+	} {
+		got, err := wantsSignals(Spec{Signals: tt.pod}, image.Image{Signals: tt.image})
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		if got != tt.want || text != tt.err {
+			t.Errorf("Pod %q, image %q: %t, %q", tt.pod, tt.image, got, text)
+		}
 	}
 }

@@ -30,7 +30,7 @@ func resolveSpec(ctx context.Context, around surroundings, name string, adopt bo
 	if s.Shim, err = sharedShim(cfg, pod); err != nil && !adopt {
 		return s, err
 	}
-	if s.Signals, err = wantsSignals(pod); err != nil {
+	if s.Signals, err = signalsOf(pod); err != nil {
 		return s, err
 	}
 	env, err := newEnvironment(ctx, around, c)
@@ -79,18 +79,18 @@ func sharedShim(cfg Config, pod *corev1.Pod) (string, error) {
 }
 
 // SignalsAnnotation with the value fd gives each container of the Pod a descriptor, its number in WAZLET_SIGNAL_FD, that
-// yields one byte, the number, for each SIGTERM and SIGHUP.
+// yields one byte, the number, for each SIGTERM and SIGHUP. With none they have no such descriptor, whatever their images say.
 const SignalsAnnotation = "wazlet.dev/signals"
 
-func wantsSignals(pod *corev1.Pod) (bool, error) {
-	switch v, ok := pod.Annotations[SignalsAnnotation]; {
-	case !ok:
-		return false, nil
-	case v == "fd":
-		return true, nil
-	default:
-		return false, fmt.Errorf("annotation %s: want fd or no such annotation (got %q)", SignalsAnnotation, v)
+func signalsOf(pod *corev1.Pod) (string, error) {
+	v, ok := pod.Annotations[SignalsAnnotation]
+	if !ok {
+		return "", nil
 	}
+	if err := moduleactor.CheckSignals(v); err != nil {
+		return "", fmt.Errorf("annotation %s: %w", SignalsAnnotation, err)
+	}
+	return v, nil
 }
 
 // baseSpec is the part that cannot fail.

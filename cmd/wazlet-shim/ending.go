@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/signal"
@@ -42,6 +43,7 @@ func ignoreTerminal() { signal.Ignore(syscall.SIGINT, syscall.SIGHUP) }
 const maxSignals = 16
 
 // passOn gives the signals to the guest, which has asked for them: it ends by itself, or is killed when its time is over.
+// SIGTERM is passed on once: a daemon that was restarted meanwhile sends it again.
 func (s *shim) passOn(terminated <-chan os.Signal) {
 	signals := make(chan byte, maxSignals)
 	s.guest.Signals = signals
@@ -52,7 +54,7 @@ func (s *shim) passOn(terminated <-chan os.Signal) {
 			var number byte
 			select {
 			case <-terminated:
-				number = byte(syscall.SIGTERM)
+				number, terminated = byte(syscall.SIGTERM), nil
 			case <-hangup:
 				number = byte(syscall.SIGHUP)
 			}
@@ -64,11 +66,12 @@ func (s *shim) passOn(terminated <-chan os.Signal) {
 	}()
 }
 
-// endOn ends the process when SIGTERM comes. WASI has no signals, so there is nothing that the guest could do about it.
-// While the guest computes without calling the host, a garbage collection would wait for it for ever; hence none is
-// started any more.
-func (s *shim) endOn(terminated <-chan os.Signal) {
+// endOn ends the process when SIGTERM comes, once the guest's clients are served: it can do nothing else about the signal.
+// A guest that does not come to an end is killed when its time is over. While it computes without calling the host, a
+// garbage collection would wait for it for ever; hence none is started any more.
+func (s *shim) endOn(ctx context.Context, terminated <-chan os.Signal) {
 	<-terminated
+	s.guest.Drain.Finish(ctx)
 	debug.SetGCPercent(-1)
 	os.Exit(s.end(engine.Result{Code: codeTerminated, Reason: engine.Reason(bundle.Killed), Message: "terminated by SIGTERM"}))
 }

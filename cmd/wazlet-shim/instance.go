@@ -30,6 +30,9 @@ type instance struct {
 	ctx     context.Context //nolint:containedctx // ends with the order to stop
 	cancel  context.CancelCauseFunc
 	signals chan byte // nil unless the guest has asked for them
+	drain   wasi.Drain
+	// terminated makes the second SIGTERM, of a daemon that was restarted meanwhile, do nothing.
+	terminated sync.Once
 
 	startedAt atomic.Pointer[time.Time]
 
@@ -78,6 +81,7 @@ func (s *server) accept(dir string, files []*os.File) (*instance, error) {
 	spec := attempt.Spec()
 	i := &instance{server: s, dir: dir, attempt: attempt, spec: spec}
 	i.guest = engine.Guest{MaxFiles: sharedMaxFiles, Args: spec.Args, Env: spec.Env, Memory: engine.NewMemory(spec.MemoryBytes), CPU: &engine.CPU{}, CPUMillicores: spec.CPUMillicores, Entered: i.entered, Network: guestNetwork(spec.Network)}
+	i.guest.Drain = &i.drain
 	if spec.Signals {
 		i.signals = make(chan byte, maxSignals)
 		i.guest.Signals = i.signals
@@ -86,20 +90,23 @@ func (s *server) accept(dir string, files []*os.File) (*instance, error) {
 	return i, nil
 }
 
-// stop ends the guest, or gives it SIGTERM if it has asked for signals. A kill after SIGTERM changes nothing otherwise: both
-// end it at once.
+// stop kills the guest, or asks it to end as a process's shim does: by a signal if it wants them, otherwise by ending it
+// when its clients are served.
 func (i *instance) stop(kill bool) {
-	switch {
-	case kill:
+	if kill {
 		i.cancel(errKilled)
-	case i.signals != nil:
-		select {
-		case i.signals <- byte(syscall.SIGTERM):
-		default: // it has not looked at the ones before
-		}
-	default:
-		i.cancel(errTerminated)
+		return
 	}
+	i.terminated.Do(func() {
+		if i.signals != nil {
+			i.signals <- byte(syscall.SIGTERM) // there is room: nobody else sends
+			return
+		}
+		go func() {
+			i.drain.Finish(i.ctx)
+			i.cancel(errTerminated)
+		}()
+	})
 }
 
 // run is the whole attempt.

@@ -50,7 +50,7 @@ func runCommand(ctx context.Context, args []string, stdin io.Reader, stdout, std
 	}
 	s := &shim{
 		attempt: attempt, spec: attempt.Spec(), dir: dir, stderr: stderr,
-		guest: engine.Guest{Stdin: stdin, Stdout: stdout, Stderr: stderr, Memory: engine.NewMemory(attempt.Spec().MemoryBytes)},
+		guest: engine.Guest{Stdin: stdin, Stdout: stdout, Stderr: stderr, Memory: engine.NewMemory(attempt.Spec().MemoryBytes), Drain: &wasi.Drain{}},
 	}
 	if err := s.openLog(); err != nil {
 		return s.end(startError(err))
@@ -58,7 +58,7 @@ func runCommand(ctx context.Context, args []string, stdin io.Reader, stdout, std
 	if s.spec.Signals {
 		s.passOn(terminated)
 	} else {
-		go s.endOn(terminated)
+		go s.endOn(ctx, terminated)
 	}
 	return s.end(s.run(ctx))
 }

@@ -72,6 +72,9 @@ type Spec struct {
 	Landlock bool `json:"landlock"`
 }
 
+// UsesGrace tells whether the guest can make use of the time after SIGTERM. Any other is ended by its shim at once.
+func (s *Spec) UsesGrace() bool { return s.Signals || len(s.Listeners) > 0 }
+
 // SpecVersion is the version of Spec that this build reads and writes.
 const SpecVersion = 1
 

@@ -58,6 +58,8 @@ type Guest struct {
 	// Signals, if set, gives the guest a descriptor, its number in WAZLET_SIGNAL_FD, that yields one byte for each signal
 	// sent here. The channel should be buffered: a guest that does not look takes one.
 	Signals <-chan byte
+	// Drain, if set, can ask the guest to finish what its clients have begun.
+	Drain *wasi.Drain
 	// Network, if set, lets the guest open sockets itself, by WasmEdge's extension of WASI.
 	Network *wasi.Network
 	// MaxFiles limits the open descriptors; 0 means wasi.DefaultMaxFiles.
@@ -116,7 +118,7 @@ func (p *Program) canRun(ctx context.Context, m *Memory) error {
 func (p *Program) run(ctx context.Context, g Guest, instance api.Module) Result {
 	cfg := wasi.Config{
 		Args: g.Args, Env: g.Env, Stdin: g.Stdin, Stdout: g.Stdout, Stderr: g.Stderr, Root: g.Root,
-		Preopens: g.Preopens, Signals: g.Signals, Network: g.Network, MaxFiles: g.MaxFiles, NoMemory: len(p.module.Memories) == 0,
+		Preopens: g.Preopens, Signals: g.Signals, Drain: g.Drain, Network: g.Network, MaxFiles: g.MaxFiles, NoMemory: len(p.module.Memories) == 0,
 	}
 	if p.metered {
 		q := newQuota(ctx, g.CPU, g.CPUMillicores)

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log"
 	"net"
@@ -23,12 +24,15 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	failed := make(chan error)
+	server, closed := &http.Server{}, make(chan error) //nolint:gosec // an example without time-outs
 	for _, l := range found {
-		go func() { failed <- http.Serve(l, nil) }() //nolint:gosec // an example without time-outs
+		go func() { closed <- server.Serve(l) }()
 	}
 	fmt.Println("serving")
-	log.Fatal(<-failed)
+	fmt.Println("stopping:", <-closed)                            // the node closes the listeners when the Pod is to end
+	if err := server.Shutdown(context.Background()); err != nil { // which is bounded by the Pod's grace period
+		log.Fatal(err)
+	}
 }
 
 // listeners finds the sockets of a port by its name: one on the Pod's address and, with a hostPort, one on the node's.

@@ -56,6 +56,8 @@ type Config struct {
 	Signals <-chan byte
 	// Network, if set, lets the guest open sockets itself, with the functions of WasmEdge's extension; nil: EACCES.
 	Network *Network
+	// Drain, if set, can ask the guest to finish. It is for this instance alone.
+	Drain *Drain
 	// MaxFiles limits the descriptors; 0 means DefaultMaxFiles.
 	MaxFiles int
 	// NoMemory is set for a module without a memory.
@@ -69,6 +71,7 @@ type Instance struct {
 	args, env [][]byte
 	table     table
 	net       *network
+	drain     *Drain
 	ctx       context.Context //nolint:containedctx // the guest's life, for what takes one
 	start     time.Time
 	done      <-chan struct{}
@@ -92,6 +95,10 @@ func New(cfg Config) (*Instance, error) {
 	if in.table.limit = cfg.MaxFiles; in.table.limit <= 0 {
 		in.table.limit = DefaultMaxFiles
 	}
+	if in.drain = cfg.Drain; in.drain == nil {
+		in.drain = &Drain{}
+	}
+	in.drain.onBegin(in.wakeUp)
 	if cfg.Network != nil {
 		in.net = &network{Network: *cfg.Network}
 	}

@@ -157,6 +157,7 @@ func (c call) sockListen() Errno {
 	if err := unix.Listen(o.fd, min(max(int(int32(c.a[1])), 1), unix.SOMAXCONN)); err != nil {
 		return toErrno(err)
 	}
+	c.drain.listening(o.stream)
 	d.object, d.base = listener{o.stream}, listenerRights
 	return esuccess
 }
