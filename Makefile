@@ -21,7 +21,8 @@ RUN      := .run
 # own, because it links all of Kubernetes: the first build takes minutes.
 CLUSTER  ?= $(RUN)/cluster
 NETNS    ?= $(if $(filter 0,$(shell id -u)),wazlet)
-INSIDE   := $(if $(NETNS),ip netns exec $(NETNS))
+# Not ip netns exec, which hides the cgroups: Pods would run without limits.
+INSIDE   := $(if $(NETNS),nsenter --net=/run/netns/$(NETNS))
 DEV      := deploy/devcluster
 K8S      := k8s.io/component-base/version
 DEVFLAGS := -s -w -X $(K8S).gitVersion=v1.36.3 -X $(K8S).gitMajor=1 -X $(K8S).gitMinor=36
