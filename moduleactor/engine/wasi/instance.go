@@ -70,7 +70,7 @@ type Config struct {
 type Instance struct {
 	args, env [][]byte
 	table     table
-	net       *network
+	net       network
 	drain     *Drain
 	ctx       context.Context //nolint:containedctx // the guest's life, for what takes one
 	start     time.Time
@@ -100,7 +100,7 @@ func New(cfg Config) (*Instance, error) {
 	}
 	in.drain.onBegin(in.wakeUp)
 	if cfg.Network != nil {
-		in.net = &network{Network: *cfg.Network}
+		in.net = network{Network: *cfg.Network, there: true}
 	}
 	env, err := in.open(cfg)
 	if err != nil {

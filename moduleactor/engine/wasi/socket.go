@@ -57,13 +57,15 @@ func (in *Instance) socketObject(f *os.File) (object, error) {
 	}
 	if listens == 0 {
 		s, err := adopt(f, false, socketRights)
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if s.kind == socketStream {
+		case s.kind == socketDgram:
+			return &opened{stream: s, six: isIPv6(s.fd), bound: true}, nil
+		default:
 			in.drain.serving(s)
+			return s, nil
 		}
-		return s, nil
 	}
 	s, err := adopt(f, false, listenerRights)
 	if err != nil {
@@ -71,6 +73,12 @@ func (in *Instance) socketObject(f *os.File) (object, error) {
 	}
 	in.drain.listening(s)
 	return listener{s}, nil
+}
+
+func isIPv6(fd int) bool {
+	sa, err := unix.Getsockname(fd)
+	_, six := sa.(*unix.SockaddrInet6)
+	return err == nil && six
 }
 
 // socket returns the stream behind a descriptor of a connection. A directory is bad, as it is to fd_read.
