@@ -80,8 +80,10 @@ func (s *server) accept(dir string, files []*os.File) (*instance, error) {
 	}
 	spec := attempt.Spec()
 	i := &instance{server: s, dir: dir, attempt: attempt, spec: spec}
-	i.guest = engine.Guest{MaxFiles: sharedMaxFiles, Args: spec.Args, Env: spec.Env, Memory: engine.NewMemory(spec.MemoryBytes), CPU: &engine.CPU{}, CPUMillicores: spec.CPUMillicores, Entered: i.entered, Network: guestNetwork(spec.Network)}
-	i.guest.Drain = &i.drain
+	i.guest = engine.Guest{
+		MaxFiles: sharedMaxFiles, Args: spec.Args, Env: spec.Env, Memory: engine.NewMemory(spec.MemoryBytes), CPU: &engine.CPU{},
+		CPUMillicores: spec.CPUMillicores, Entered: i.entered, Drain: &i.drain, Network: guestNetwork(spec.Network, i.refused),
+	}
 	if spec.Signals {
 		i.signals = make(chan byte, maxSignals)
 		i.guest.Signals = i.signals
@@ -194,6 +196,11 @@ func (i *instance) entered() (err error) {
 		i.tell(wire.Message{Op: wire.Started, Bundle: i.dir, StartedAt: now})
 	}
 	return err
+}
+
+// refused tells of what was refused to the guest.
+func (i *instance) refused(text string) {
+	i.tell(wire.Message{Op: wire.Refused, Bundle: i.dir, Text: text})
 }
 
 // end records how it ended, frees the lock, and tells of it.

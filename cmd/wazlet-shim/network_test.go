@@ -58,4 +58,3 @@ func TestGuestConnects(t *testing.T) {
 		})
 	}
 }
-

@@ -122,7 +122,7 @@ func (s *shim) run(ctx context.Context) engine.Result {
 		fmt.Fprintln(s.stderr, "wazlet-shim run:", err)
 	}
 	s.guest.Args, s.guest.Env, s.guest.Root = s.spec.Args, s.spec.Env, root
-	s.guest.Network = guestNetwork(s.spec.Network)
+	s.guest.Network = guestNetwork(s.spec.Network, s.attempt.Refused)
 	s.guest.Entered = func() error {
 		s.closeListeners() // the guest has its own
 		code.forget()

@@ -174,8 +174,12 @@ func (l *link) event(m wire.Message) {
 	if p == nil {
 		return
 	}
-	if m.Op == wire.Started {
+	switch m.Op {
+	case wire.Started:
 		p.entry()
+		return
+	case wire.Refused:
+		l.shim.rt.refused(p, m.Text)
 		return
 	}
 	l.shim.rt.wg.Go(func() { l.bury(p, "") })

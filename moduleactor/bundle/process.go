@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -133,16 +134,29 @@ func (p *Process) run() {
 		p.err = ErrClosed
 	} else {
 		p.bury(err)
+		p.hearOut(started)
 	}
 	p.closeFiles()
 	p.over()
 	<-started
 }
 
+// hearOut takes the last words of a shim that is dead. Its pipe has ended, unless somebody else has it.
+func (p *Process) hearOut(done <-chan struct{}) {
+	if p.ready == nil {
+		return
+	}
+	_ = p.ready.SetReadDeadline(time.Now().Add(lastWords))
+	<-done
+}
+
+// lastWords is far more than it takes to read a pipe.
+const lastWords = time.Second
+
 // over tells everyone that the attempt has ended.
 func (p *Process) over() {
-	close(p.done)
 	p.rt.forget(p)
+	close(p.done)
 }
 
 func (p *Process) closeFiles() {
@@ -159,13 +173,33 @@ func (p *Process) release() {
 	}
 }
 
-// awaitReady waits for the byte that a shim sends after it has written state.json.
+// awaitReady waits for the byte that a shim sends after it has written state.json, and then takes what it says of the guest,
+// line by line, until it is dead or the Runtime is closed.
 func (p *Process) awaitReady() {
 	var b [1]byte
 	if _, err := io.ReadFull(p.ready, b[:]); err != nil {
 		return // it died, or the runtime was closed
 	}
 	p.entry()
+	var rest []byte
+	for buf := make([]byte, maxRefusal); ; {
+		n, err := p.ready.Read(buf)
+		if err != nil {
+			return
+		}
+		rest = append(rest, buf[:n]...)
+		for {
+			line, more, ok := bytes.Cut(rest, []byte("\n"))
+			if !ok {
+				break
+			}
+			p.rt.refused(p, string(line))
+			rest = more
+		}
+		if len(rest) > maxRefusal {
+			rest = nil // no shim of ours writes such lines
+		}
+	}
 }
 
 // entry is told that state.json is written.

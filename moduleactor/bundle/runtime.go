@@ -79,6 +79,9 @@ type Config struct {
 	// Warn is told of what went wrong without being anyone's failure: a *CgroupError (once), an exit.json that could not
 	// be written. It is called from any goroutine and must not block. Nil: ignored.
 	Warn func(error)
+	// Refused is told of what was refused to a guest, once it runs: a connection, in the words of an Event. It is called
+	// from any goroutine and must not block. Nil: ignored. A shim tells only the daemon that started it, a shared one all.
+	Refused func(spec Spec, text string)
 	// Env is added to the environment of shims, which is otherwise all but empty.
 	Env []string
 }
@@ -140,6 +143,12 @@ type Runtime struct {
 type realClock struct{}
 
 func (realClock) Now() time.Time { return time.Now() }
+
+func (r *Runtime) refused(p *Process, text string) {
+	if r.cfg.Refused != nil && text != "" {
+		r.cfg.Refused(p.spec, text)
+	}
+}
 
 // New checks the configuration, makes the directories and clears what an interrupted removal left. The Runtime must be
 // closed. It is an error on anything but Linux.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -185,7 +186,20 @@ func (a *Attempt) Started(at time.Time) error {
 		return nil
 	}
 	_, _ = a.ready.Write([]byte{1}) // the daemon may be gone, which is none of the guest's business
-	return a.ready.Close()
+	return unix.SetNonblock(ReadyFD, true)
+}
+
+// maxRefusal bounds a text for Refused, in bytes.
+const maxRefusal = 512
+
+// Refused tells the daemon that started this shim, if it is still there, what was refused to the guest. It never waits, and
+// may be called from any goroutine after Started.
+func (a *Attempt) Refused(text string) {
+	if a.ready == nil {
+		return
+	}
+	text = strings.ToValidUTF8(strings.ReplaceAll(text, "\n", " "), "?")
+	_, _ = unix.Write(ReadyFD, []byte(strings.ToValidUTF8(text[:min(len(text), maxRefusal-1)], "")+"\n"))
 }
 
 // End writes exit.json, with the process's CPU time when that is 0 and the message cut to what is allowed. The lock stays

@@ -180,6 +180,7 @@ func (d *daemon) assemble() (err error) {
 	d.runtime, err = bundle.New(bundle.Config{
 		Root: c.RootDir, Shim: d.Shim, CacheDir: d.cacheDir(), MaxParallelCompiles: c.Images.MaxParallelCompiles,
 		CompileMemoryBytes: compileMemoryBytes, Cgroups: d.cgroups(), LogsDir: c.PodLogsDir, Warn: func(err error) { d.log.Warn("runtime", zap.Error(err)) },
+		Refused: d.refused,
 	})
 	if err != nil {
 		return fmt.Errorf("open the runtime: %w", err)

@@ -2,8 +2,11 @@ package daemon
 
 import (
 	"net/netip"
+	"time"
 
+	"github.com/wazlet/wazlet/actors"
 	"github.com/wazlet/wazlet/cmd/wazlet/config"
+	"github.com/wazlet/wazlet/moduleactor/bundle"
 	"github.com/wazlet/wazlet/moduleactor/egress"
 	"github.com/wazlet/wazlet/podactor"
 )
@@ -31,4 +34,12 @@ func rulesOf(list []string) []egress.Rule {
 		}
 	}
 	return out
+}
+
+// refused makes an Event of what was refused to a guest.
+func (d *daemon) refused(s bundle.Spec, text string) {
+	d.system.Observe(actors.Notice{
+		Time: time.Now(), Pod: actors.PodRef{UID: s.PodUID, Namespace: s.Namespace, Name: s.Pod}, Warning: true,
+		Reason: actors.ReasonEgressRefused, Message: "Container " + s.Container + ": " + text,
+	})
 }

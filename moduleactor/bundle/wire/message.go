@@ -2,7 +2,7 @@
 // them with a descriptor.
 //
 //	daemon ── run (with the attempt's lock), watch, signal, stats, ping ──► shim     each is answered: same seq, same op
-//	daemon ◄────────────────────── started, ended ───────────────────────── shim     for attempts run or watched here
+//	daemon ◄────────────────── started, refused, ended ──────────────────── shim     for attempts run or watched here
 //
 // Neither side waits for the other with anything but an answer in mind: a daemon may go and come back at any time.
 package wire
@@ -35,6 +35,8 @@ const (
 
 	// Started says that state.json is written and _start is about to be entered.
 	Started Op = "started"
+	// Refused says that something was refused to the guest, in the words of Text.
+	Refused Op = "refused"
 	// Ended says that exit.json is written and the lock is free.
 	Ended Op = "ended"
 )
@@ -47,6 +49,7 @@ type Message struct {
 	// Bundle is the directory of the attempt.
 	Bundle string `json:"bundle,omitempty"`
 	Kill   bool   `json:"kill,omitempty"`
+	Text   string `json:"text,omitempty"`
 	// Error is why a request was refused.
 	Error     string    `json:"error,omitempty"`
 	StartedAt time.Time `json:"startedAt,omitzero"`
@@ -68,12 +71,15 @@ const maxPacket = 64 << 10
 // maxFiles is how many files may come with a message; the kernel takes 253.
 const maxFiles = 250
 
-// maxText bounds Error and Bundle.
+// maxText bounds Error, Text and Bundle.
 const maxText = 8 << 10
 
 func encode(m Message) ([]byte, error) {
 	if len(m.Error) > maxText {
 		m.Error = string(bytes.ToValidUTF8([]byte(m.Error[:maxText]), nil))
+	}
+	if len(m.Text) > maxText {
+		m.Text = string(bytes.ToValidUTF8([]byte(m.Text[:maxText]), nil))
 	}
 	if len(m.Bundle) > maxText {
 		return nil, fmt.Errorf("bundle: want at most %d bytes (got %d)", maxText, len(m.Bundle))
@@ -107,10 +113,10 @@ func (m *Message) validate() error {
 	case Run, Watch, Signal, Stats:
 	case Ping:
 		bundle = false
-	case Started, Ended:
+	case Started, Refused, Ended:
 		event = true
 	default:
-		return fmt.Errorf("op: want run, watch, signal, stats, ping, started or ended (got %.80q)", m.Op)
+		return fmt.Errorf("op: want run, watch, signal, stats, ping, started, refused or ended (got %.80q)", m.Op)
 	}
 	switch {
 	case event != (m.Seq == 0):

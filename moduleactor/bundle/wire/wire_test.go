@@ -65,6 +65,7 @@ func TestMessagesAndDescriptors(t *testing.T) {
 		{Seq: 1, Op: Run, Bundle: "/a"},
 		{Seq: 2, Op: Signal, Bundle: "/a", Kill: true},
 		{Op: Started, Bundle: "/a", StartedAt: at},
+		{Op: Refused, Bundle: "/a", Text: "no"},
 		{Seq: 3, Op: Stats, Bundle: "/a", Usage: &Usage{1, 2, 3}},
 		{Seq: 4, Op: Ping, Instances: 7},
 	}
