@@ -13,8 +13,10 @@ func (t *turn) onTerminate(ev Terminate) {
 	if t.state == stateCreated {
 		return
 	}
-	t.graceBy = sooner(t.graceBy, t.now.Add(max(0, ev.Grace)))
-	t.killBy = sooner(t.killBy, t.now.Add(max(0, min(ev.Grace, ev.KillWait))))
+	due := t.now.Add(max(0, min(ev.Grace, ev.KillWait)))
+	if t.deadline.IsZero() || due.Before(t.deadline) {
+		t.deadline = due
+	}
 	first := t.cause == causeNone
 	t.because(causeTerminate, "terminated before it started")
 	switch {
@@ -74,21 +76,9 @@ func (t *turn) abandoned() actors.Exit {
 	return t.notStarted(actors.ReasonCreateContainerError, t.causeMsg)
 }
 
-// sooner is the earlier of two times, of which the first may not be set.
-func sooner(a, b time.Time) time.Time {
-	if a.IsZero() || b.Before(a) {
-		return b
-	}
-	return a
-}
-
-// end asks the process to end in time.
+// end asks the process to end by the deadline.
 func (t *turn) end() {
-	by := t.killBy
-	if t.useGrace {
-		by = t.graceBy
-	}
-	left := by.Sub(t.now)
+	left := t.deadline.Sub(t.now)
 	if left <= 0 {
 		t.kill()
 		return

@@ -14,16 +14,11 @@ import (
 // module that is refused from everything else.
 func compileCommand(ctx context.Context, args []string, stderr io.Writer) int {
 	var file, cache string
-	metered := "false"
-	err := parse("compile", args, stderr, map[string]*string{"module": &file, "cache": &cache, "metered": &metered})
-	if err == nil && metered != "true" && metered != "false" {
-		err = fmt.Errorf("--metered: want true or false (got %q)", metered)
-	}
-	if err != nil {
+	if err := parse("compile", args, stderr, map[string]*string{"module": &file, "cache": &cache}); err != nil {
 		fmt.Fprintln(stderr, "wazlet-shim compile:", err)
 		return codeUsage
 	}
-	err = compile(ctx, file, cache, metered == "true")
+	err := compile(ctx, file, cache)
 	if err == nil {
 		return 0
 	}
@@ -34,12 +29,12 @@ func compileCommand(ctx context.Context, args []string, stderr io.Writer) int {
 	return codeFailed
 }
 
-func compile(ctx context.Context, file, cache string, metered bool) error {
+func compile(ctx context.Context, file, cache string) error {
 	m, err := openModule(file)
 	if err != nil {
 		return err
 	}
-	p, err := engine.Load(ctx, engine.Source{Code: m.bytes, CacheDir: cache, Meter: metered})
+	p, err := engine.Load(ctx, engine.Source{Code: m.bytes, CacheDir: cache})
 	if err != nil {
 		return err
 	}

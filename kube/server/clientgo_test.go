@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/client-go/transport/spdy"
+	"k8s.io/streaming/pkg/httpstream"
 	utilexec "k8s.io/utils/exec"
 
 	"github.com/wazlet/wazlet/kube/server"
@@ -34,8 +35,11 @@ func dialects() map[string]func(c *rest.Config, u string) (remotecommand.Executo
 			}
 			return remotecommand.NewSPDYExecutor(c, http.MethodPost, parsed)
 		},
-		"WebSocket": func(c *rest.Config, u string) (remotecommand.Executor, error) {
+		"WebSocket 4": func(c *rest.Config, u string) (remotecommand.Executor, error) {
 			return remotecommand.NewWebSocketExecutorForProtocols(c, http.MethodGet, u, "v4.channel.k8s.io")
+		},
+		"WebSocket 5": func(c *rest.Config, u string) (remotecommand.Executor, error) {
+			return remotecommand.NewWebSocketExecutor(c, http.MethodGet, u)
 		},
 	}
 }
@@ -120,26 +124,81 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// TestVersion5FallsBack is what kubectl does with a node that does not say ExtendWebSocketsToKubelet.
-func TestVersion5FallsBack(t *testing.T) {
+// TestFallback is what kubectl does: WebSocket version 5, and SPDY if that is refused.
+func TestFallback(t *testing.T) {
 	n := serve(t, server.Auth{}, server.Handlers{Pods: listing(pod("ns", "p", statuses()...)), Exec: shell})
-	target := n.url("/exec/ns/p/up?command=echo&command=x&output=1")
-	first, err := remotecommand.NewWebSocketExecutor(n.rest(), http.MethodGet, target)
-	if err != nil {
-		t.Fatal(err)
+	for path, want := range map[string]struct {
+		stdout, err string
+		fallbacks   int
+	}{
+		"/exec/ns/p/up?command=echo&command=x&output=1":     {stdout: "x"},
+		"/exec/ns/p/nobody?command=echo&command=x&output=1": {err: `container not found ("nobody")`, fallbacks: 1},
+	} {
+		first, err := dialects()["WebSocket 5"](n.rest(), n.url(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := dialects()["SPDY"](n.rest(), n.url(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fallbacks := 0
+		e, err := remotecommand.NewFallbackExecutor(first, second, func(error) bool { fallbacks++; return true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stdout bytes.Buffer
+		err = e.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout})
+		if !strings.Contains(message(err), want.err) || (err == nil) != (want.err == "") || stdout.String() != want.stdout || fallbacks != want.fallbacks {
+			t.Errorf("%s: %v, %q, %d fallbacks, want %+v", path, err, stdout.String(), fallbacks, want)
+		}
 	}
-	second, err := dialects()["SPDY"](n.rest(), target)
-	if err != nil {
-		t.Fatal(err)
+}
+
+// TestHalfClose: the end of the client's input is the end of the command's, and its output still comes.
+func TestHalfClose(t *testing.T) {
+	n := serve(t, server.Auth{}, server.Handlers{
+		Pods: listing(pod("ns", "p", statuses()...)),
+		Exec: func(ctx context.Context, r server.ExecRequest) error {
+			got, err := io.ReadAll(r.Stdin)
+			if err == nil {
+				_, err = r.Stdout.Write(got)
+			}
+			return errors.Join(err, context.Cause(ctx))
+		},
+	})
+	input := bytes.Repeat([]byte("\x00\xff binary\n"), 100_000) // many messages
+	for _, name := range []string{"SPDY", "WebSocket 5"} {      // version 4 knows no half-close
+		t.Run(name, func(t *testing.T) {
+			e, err := dialects()[name](n.rest(), n.url("/exec/ns/p/up?command=cat&input=1&output=1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var stdout bytes.Buffer
+			err = e.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdin: bytes.NewReader(input), Stdout: &stdout})
+			if err != nil || !bytes.Equal(stdout.Bytes(), input) {
+				t.Errorf("%v, %d bytes of %d", err, stdout.Len(), len(input))
+			}
+		})
 	}
-	refused := 0
-	e, err := remotecommand.NewFallbackExecutor(first, second, func(error) bool { refused++; return true })
-	if err != nil {
-		t.Fatal(err)
-	}
-	var stdout bytes.Buffer
-	if err := e.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout}); err != nil || stdout.String() != "x" || refused != 1 {
-		t.Errorf("%v, %q, %d fallbacks", err, stdout.String(), refused)
+}
+
+// TestUnreadInput: a command that ends while its client is still sending has its exit code all the same.
+func TestUnreadInput(t *testing.T) {
+	n := serve(t, server.Auth{}, server.Handlers{Pods: listing(pod("ns", "p", statuses()...)), Exec: shell})
+	for name, dial := range dialects() {
+		t.Run(name, func(t *testing.T) {
+			e, err := dial(n.rest(), n.url("/exec/ns/p/up?command=exit&input=1&output=1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = e.StreamWithContext(t.Context(), remotecommand.StreamOptions{
+				Stdin: bytes.NewReader(make([]byte, 1<<20)), Stdout: io.Discard,
+			})
+			if exit, ok := errors.AsType[utilexec.ExitError](err); !ok || exit.ExitStatus() != 7 {
+				t.Errorf("%v is no exit code 7", err)
+			}
+		})
 	}
 }
 
@@ -237,17 +296,31 @@ func TestAttach(t *testing.T) {
 	}
 }
 
+// tunnels are the ways a client can ask for a port-forward.
+func tunnels() map[string]func(c *rest.Config, u *url.URL) (httpstream.Dialer, error) {
+	return map[string]func(c *rest.Config, u *url.URL) (httpstream.Dialer, error){
+		"SPDY": func(c *rest.Config, u *url.URL) (httpstream.Dialer, error) {
+			transport, upgrader, err := spdy.RoundTripperFor(c)
+			if err != nil {
+				return nil, err
+			}
+			return spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, u), nil
+		},
+		"WebSocket": func(c *rest.Config, u *url.URL) (httpstream.Dialer, error) {
+			return portforward.NewSPDYOverWebsocketDialerForStreaming(u, c)
+		},
+	}
+}
+
 // forward runs a port-forward client to port of Pod ns/p at address. It returns where the client listens; end ends it.
-func forward(t *testing.T, n *node, address string, port int) (local string, end func() error, done <-chan error) {
+func forward(t *testing.T, n *node, way, address string, port int) (local string, end func() error, done <-chan error) {
 	t.Helper()
-	transport, upgrader, err := spdy.RoundTripperFor(n.rest())
+	dialer, err := tunnels()[way](n.rest(), &url.URL{Scheme: "https", Host: address, Path: "/portForward/ns/p"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	dialer := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost,
-		&url.URL{Scheme: "https", Host: address, Path: "/portForward/ns/p"})
 	stop, ready, result := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	f, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", port)}, stop, ready, io.Discard, io.Discard)
+	f, err := portforward.NewOnAddressesForStreaming(dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", port)}, stop, ready, io.Discard, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,15 +353,22 @@ func TestPortForward(t *testing.T) {
 	n := serve(t, server.Auth{}, server.Handlers{
 		Pods: listing(pod("ns", "p", statuses()...)),
 		PortForward: func(_ context.Context, r server.PortForwardRequest, stream io.ReadWriteCloser) error {
+			// The client counts on its stream for longer than it takes to refuse it.
+			line, err := bufio.NewReader(stream).ReadString('\n')
 			if r.Port == 81 {
 				return errors.New("connection refused")
 			}
-			line, err := bufio.NewReader(stream).ReadString('\n')
 			_, _ = fmt.Fprintf(stream, "%s/%d: %s", r.Pod.Name, r.Port, line)
 			return err
 		},
 	})
-	local, end, _ := forward(t, n, n.address, 80)
+	for way := range tunnels() {
+		t.Run(way, func(t *testing.T) { testPortForward(t, n, way) })
+	}
+}
+
+func testPortForward(t *testing.T, n *node, way string) {
+	local, end, _ := forward(t, n, way, n.address, 80)
 	for i := range 3 { // each is a pair of streams of one connection
 		c := dial(t, local)
 		_, _ = fmt.Fprintf(c, "hello %d\n", i)
@@ -302,8 +382,9 @@ func TestPortForward(t *testing.T) {
 		t.Error(err)
 	}
 
-	local, _, done := forward(t, n, n.address, 81)
+	local, _, done := forward(t, n, way, n.address, 81)
 	c := dial(t, local)
+	_, _ = io.WriteString(c, "hello\n")
 	_, _ = io.ReadAll(c)
 	_ = c.Close()
 	if err := await(t, done, "end of the port-forward client"); !errors.Is(err, portforward.ErrLostConnectionToPod) {
@@ -312,48 +393,56 @@ func TestPortForward(t *testing.T) {
 }
 
 func TestDisappearingClientEndsPortForward(t *testing.T) {
-	ended := make(chan error, 1)
-	n := serve(t, server.Auth{}, server.Handlers{
-		Pods: listing(pod("ns", "p", statuses()...)),
-		PortForward: func(ctx context.Context, _ server.PortForwardRequest, stream io.ReadWriteCloser) error {
-			_, _ = io.WriteString(stream, "begun")
-			<-ctx.Done()
-			ended <- context.Cause(ctx)
-			return ctx.Err()
-		},
-	})
-	address, cut := n.proxy()
-	local, end, _ := forward(t, n, address, 80)
-	c := dial(t, local)
-	if _, err := io.ReadFull(c, make([]byte, len("begun"))); err != nil {
-		t.Fatal(err)
+	for way := range tunnels() {
+		t.Run(way, func(t *testing.T) {
+			ended := make(chan error, 1)
+			n := serve(t, server.Auth{}, server.Handlers{
+				Pods: listing(pod("ns", "p", statuses()...)),
+				PortForward: func(ctx context.Context, _ server.PortForwardRequest, stream io.ReadWriteCloser) error {
+					_, _ = io.WriteString(stream, "begun")
+					<-ctx.Done()
+					ended <- context.Cause(ctx)
+					return ctx.Err()
+				},
+			})
+			address, cut := n.proxy()
+			local, end, _ := forward(t, n, way, address, 80)
+			c := dial(t, local)
+			if _, err := io.ReadFull(c, make([]byte, len("begun"))); err != nil {
+				t.Fatal(err)
+			}
+			cut()
+			if err := await(t, ended, "end of the forward"); !errors.Is(err, server.ErrClientGone) {
+				t.Errorf("ended by %v", err)
+			}
+			_ = c.Close()
+			_ = end()
+		})
 	}
-	cut()
-	if err := await(t, ended, "end of the forward"); !errors.Is(err, server.ErrClientGone) {
-		t.Errorf("ended by %v", err)
-	}
-	_ = c.Close()
-	_ = end()
 }
 
 func TestStoppingEndsPortForward(t *testing.T) {
-	n := serve(t, server.Auth{}, server.Handlers{
-		Pods: listing(pod("ns", "p", statuses()...)),
-		PortForward: func(_ context.Context, _ server.PortForwardRequest, stream io.ReadWriteCloser) error {
-			_, _ = io.WriteString(stream, "begun")
-			_, err := io.Copy(io.Discard, stream) // ends with the stream, without a look at the context
-			return err
-		},
-	})
-	local, end, _ := forward(t, n, n.address, 80)
-	c := dial(t, local)
-	if _, err := io.ReadFull(c, make([]byte, len("begun"))); err != nil {
-		t.Fatal(err)
+	for way := range tunnels() {
+		t.Run(way, func(t *testing.T) {
+			n := serve(t, server.Auth{}, server.Handlers{
+				Pods: listing(pod("ns", "p", statuses()...)),
+				PortForward: func(_ context.Context, _ server.PortForwardRequest, stream io.ReadWriteCloser) error {
+					_, _ = io.WriteString(stream, "begun")
+					_, err := io.Copy(io.Discard, stream) // ends with the stream, without a look at the context
+					return err
+				},
+			})
+			local, end, _ := forward(t, n, way, n.address, 80)
+			c := dial(t, local)
+			if _, err := io.ReadFull(c, make([]byte, len("begun"))); err != nil {
+				t.Fatal(err)
+			}
+			n.stop()
+			if err := await(t, n.returned, "end of Serve"); err != nil {
+				t.Error(err)
+			}
+			_ = c.Close()
+			_ = end()
+		})
 	}
-	n.stop()
-	if err := await(t, n.returned, "end of Serve"); err != nil {
-		t.Error(err)
-	}
-	_ = c.Close()
-	_ = end()
 }

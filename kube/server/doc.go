@@ -8,9 +8,9 @@
 //
 //	GET      /pods  /runningpods/                                  v1.PodList
 //	GET      /containerLogs/{namespace}/{pod}/{container}
-//	GET POST /exec/{namespace}/{pod}[/{uid}]/{container}           SPDY and WebSocket, v4.channel.k8s.io and older
+//	GET POST /exec/{namespace}/{pod}[/{uid}]/{container}           SPDY and WebSocket, v5.channel.k8s.io and older
 //	GET POST /attach/{namespace}/{pod}[/{uid}]/{container}         the same
-//	GET POST /portForward/{namespace}/{pod}[/{uid}]                the same
+//	GET POST /portForward/{namespace}/{pod}[/{uid}]                SPDY, also through WebSocket, and WebSocket
 //	POST     /run/{namespace}/{pod}[/{uid}]/{container}
 //	GET      /healthz[/{check}]  /readyz[/{check}]                 ?verbose ?exclude=
 //	GET      /configz
@@ -25,6 +25,8 @@
 //	                    client certificate,       SubjectAccessReview,
 //	                    TokenReview (2 min)       yes 5 min, no 30 s
 //
-// Version 5 of the streaming protocol is left to kube-apiserver, which translates it to SPDY for every node that does
-// not declare ExtendWebSocketsToKubelet.
+// SPDY and the older WebSocket protocols are cri-streaming's. Version 5 (channels.go) and SPDY through WebSocket
+// (tunnel.go) are ours: kube-apiserver passes them on as they are to a node that declares ExtendWebSocketsToKubelet, so
+// that the end of a client is the end of our connection. For any other node, and before 1.36, it translates them to SPDY
+// and does not end that with its client.
 package server

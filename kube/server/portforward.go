@@ -10,16 +10,29 @@ import (
 )
 
 func (h Handlers) servePortForward(w http.ResponseWriter, r *http.Request) {
-	options, err := portforward.NewV4Options(r)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
+	tunnelled := offers(r, protocolTunnel)
+	options := &portforward.V4Options{} // the ports of WebSocket version 4; otherwise each stream names its own
+	if !tunnelled {
+		var err error
+		if options, err = portforward.NewV4Options(r); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
 	}
 	pod := h.pod(w, r)
 	if pod == nil {
 		return
 	}
 	upgraded(w, r, func(u *upgradable, r *http.Request) {
+		var to http.ResponseWriter = u
+		if tunnelled {
+			t, inner, closed, err := openTunnel(u, r)
+			if err != nil {
+				return // it has been answered
+			}
+			defer closed()
+			to, r = t, inner
+		}
 		ctx, cancel := context.WithCancel(r.Context())
 		// The library ends with its connection only, and gives its forwarders no context.
 		defer context.AfterFunc(ctx, u.close)()
@@ -35,7 +48,7 @@ func (h Handlers) servePortForward(w http.ResponseWriter, r *http.Request) {
 			}
 			return err
 		})
-		portforward.ServePortForward(u, r, forward, pod.Name, string(pod.UID), options,
+		portforward.ServePortForward(to, r, forward, pod.Name, string(pod.UID), options,
 			h.streamIdle(), streamCreation, portforward.SupportedProtocols)
 		cancel()
 		forwards.close()

@@ -143,10 +143,14 @@ func (h Handlers) serveExec(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	upgraded(w, r, func(u *upgradable, r *http.Request) {
-		run := func(ctx context.Context, command []string, s Streams) error {
+		e := executor{options, func(ctx context.Context, s Streams) error {
 			return h.Exec(ctx, ExecRequest{pod, status.Name, status.ContainerID, int(status.RestartCount), command, s})
+		}}
+		if offers(r, protocolV5) {
+			h.serveV5(u, r, e, execStatus)
+			return
 		}
-		remotecommand.ServeExec(u, r, executor{options, run}, pod.Name, string(pod.UID), status.Name, command, options,
+		remotecommand.ServeExec(u, r, e, pod.Name, string(pod.UID), status.Name, command, options,
 			h.streamIdle(), streamCreation, remotecommand.SupportedStreamingProtocols)
 	})
 }
@@ -166,10 +170,14 @@ func (h Handlers) serveAttach(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	upgraded(w, r, func(u *upgradable, r *http.Request) {
-		run := func(ctx context.Context, _ []string, s Streams) error {
+		e := executor{options, func(ctx context.Context, s Streams) error {
 			return h.Attach(ctx, AttachRequest{pod, status.Name, status.ContainerID, int(status.RestartCount), s})
+		}}
+		if offers(r, protocolV5) {
+			h.serveV5(u, r, e, attachStatus)
+			return
 		}
-		remotecommand.ServeAttach(u, r, executor{options, run}, pod.Name, string(pod.UID), status.Name, options,
+		remotecommand.ServeAttach(u, r, e, pod.Name, string(pod.UID), status.Name, options,
 			h.streamIdle(), streamCreation, remotecommand.SupportedStreamingProtocols)
 	})
 }
@@ -177,14 +185,14 @@ func (h Handlers) serveAttach(w http.ResponseWriter, r *http.Request) {
 // An executor stands between cri-streaming and Handlers.
 type executor struct {
 	options *remotecommand.Options
-	run     func(ctx context.Context, command []string, s Streams) error
+	run     func(ctx context.Context, s Streams) error
 }
 
 // ExecInContainer implements remotecommand.Executor.
-func (e executor) ExecInContainer(ctx context.Context, _, _, _ string, command []string, in io.Reader, out, errs io.WriteCloser,
+func (e executor) ExecInContainer(ctx context.Context, _, _, _ string, _ []string, in io.Reader, out, errs io.WriteCloser,
 	_ bool, resize <-chan TerminalSize, _ time.Duration,
 ) error {
-	err := e.guard(ctx, command, e.streams(in, out, errs, resize))
+	err := e.guard(ctx, e.streams(in, out, errs, resize))
 	// cri-streaming looks at the error itself, not at what it wraps.
 	if exit, ok := errors.AsType[utilexec.ExitError](err); ok {
 		return exit
@@ -196,12 +204,12 @@ func (e executor) ExecInContainer(ctx context.Context, _, _, _ string, command [
 func (e executor) AttachContainer(ctx context.Context, _, _, _ string, in io.Reader, out, errs io.WriteCloser,
 	_ bool, resize <-chan TerminalSize,
 ) error {
-	return e.guard(ctx, nil, e.streams(in, out, errs, resize))
+	return e.guard(ctx, e.streams(in, out, errs, resize))
 }
 
 // guard drops the error of a client that is gone: nobody would read it, and cri-streaming would log it.
-func (e executor) guard(ctx context.Context, command []string, s Streams) error {
-	err := guarded(func() error { return e.run(ctx, command, s) })
+func (e executor) guard(ctx context.Context, s Streams) error {
+	err := guarded(func() error { return e.run(ctx, s) })
 	if errors.Is(context.Cause(ctx), ErrClientGone) {
 		return nil
 	}

@@ -81,13 +81,13 @@ func dialSPDY(n *node, address, path, protocol string) (spdyConn, error) {
 }
 
 // overWebSocket opens a session as a browser would. Each message begins with the number of its stream.
-func overWebSocket(t *testing.T, n *node, address, path string) session {
+func overWebSocket(t *testing.T, n *node, protocol, address, path string) session {
 	t.Helper()
 	config, err := websocket.NewConfig("wss://"+address+path, "https://"+address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.Protocol = []string{"v4.channel.k8s.io"}
+	config.Protocol = []string{protocol}
 	if config.TlsConfig, err = rest.TLSConfigFor(n.rest()); err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,15 @@ func overWebSocket(t *testing.T, n *node, address, path string) session {
 }
 
 func sessions() map[string]func(t *testing.T, n *node, address, path string) session {
-	return map[string]func(t *testing.T, n *node, address, path string) session{"SPDY": overSPDY, "WebSocket": overWebSocket}
+	socket := func(protocol string) func(t *testing.T, n *node, address, path string) session {
+		return func(t *testing.T, n *node, address, path string) session {
+			t.Helper()
+			return overWebSocket(t, n, protocol, address, path)
+		}
+	}
+	return map[string]func(t *testing.T, n *node, address, path string) session{
+		"SPDY": overSPDY, "WebSocket 4": socket("v4.channel.k8s.io"), "WebSocket 5": socket("v5.channel.k8s.io"),
+	}
 }
 
 func TestExecAnswersWithAStatus(t *testing.T) {
@@ -243,13 +251,13 @@ func TestProtocolsThatAreNotSpoken(t *testing.T) {
 	r := request(t, "GET", n.url(path))
 	for name, value := range map[string]string{
 		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13",
-		"Sec-WebSocket-Protocol": "v5.channel.k8s.io", "Origin": n.url(""),
+		"Sec-WebSocket-Protocol": "v6.channel.k8s.io", "Origin": n.url(""),
 	} {
 		r.Header.Set(name, value)
 	}
 	client := n.admin()
 	client.Transport.(*http.Transport).ForceAttemptHTTP2 = false
 	if code, body := fetch(t, client, r); code/100 != 4 {
-		t.Errorf("version 5 over WebSocket: %d %q", code, body)
+		t.Errorf("version 6 over WebSocket: %d %q", code, body)
 	}
 }

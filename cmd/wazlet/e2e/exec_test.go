@@ -5,8 +5,10 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,10 +46,12 @@ func TestExec(t *testing.T) {
 		test func(*controlPlane)
 	}{
 		{"commands, their streams and exit codes", (*controlPlane).testExecCommands},
+		{"binary input and output", (*controlPlane).testExecBinary},
 		{"a terminal", (*controlPlane).testExecTerminal},
 		{"attach", (*controlPlane).testAttach},
 		{"attach to a terminal", (*controlPlane).testAttachTerminal},
 		{"run, attach and remove", (*controlPlane).testRun},
+		{"as the API server sees it", (*controlPlane).testPassedOn},
 		{"a client that is killed", (*controlPlane).testExecClientKilled},
 		{"the daemon is killed", (*controlPlane).testExecDaemonKilled},
 	} {
@@ -194,17 +198,44 @@ func (c *controlPlane) beside(want int) {
 	})
 }
 
-// An API server that translates WebSocket to SPDY tells no kubelet of a client that is gone, but by the end of its stdin;
-// one that passes SPDY on closes the connection.
+// endless is an input that never ends.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// The end of a client is the end of its command, by WebSocket, as kubectl does by default, and by SPDY, as API servers
+// before 1.36 do. That the input is not read either is found out by pings, which SPDY has none of.
 func (c *controlPlane) testExecClientKilled() {
-	for guest, sockets := range map[string]string{"spin": "false", "idle": "false", "print": "false", "lines": "true"} {
-		cmd := c.kubectlCommand(c.t.Context(), "exec", "-i", "box", "--", "x", guest)
-		cmd.Env = append(os.Environ(), "KUBECTL_REMOTE_COMMAND_WEBSOCKETS="+sockets)
-		in, err := cmd.StdinPipe() // stays open
-		if err != nil {
-			c.t.Fatal(err)
+	in, hold := io.Pipe() // stays open
+	defer hold.Close()
+	for _, tt := range []struct {
+		sockets, guest string
+		stdin          io.Reader
+	}{
+		{"true", "spin", in},
+		{"true", "idle", in},
+		{"true", "print", in},
+		{"true", "lines", in},
+		{"true", "idle", nil},
+		{"true", "idle", endless{}},
+		{"false", "spin", in},
+		{"false", "idle", in},
+		{"false", "print", in},
+	} {
+		line := []string{"exec", "box", "--", "x", tt.guest}
+		if tt.stdin != nil {
+			line = slices.Insert(line, 1, "-i")
 		}
-		defer in.Close()
+		c.t.Logf("WebSocket %s, stdin %T: %s", tt.sockets, tt.stdin, strings.Join(line, " "))
+		cmd := c.kubectlCommand(c.t.Context(), line...)
+		cmd.Env = append(os.Environ(), "KUBECTL_REMOTE_COMMAND_WEBSOCKETS="+tt.sockets)
+		if tt.stdin != nil {
+			pipe, err := cmd.StdinPipe()
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			go func() { _, _ = io.Copy(pipe, tt.stdin) }() // until kubectl is gone, or hold is closed
+		}
 		if err := cmd.Start(); err != nil {
 			c.t.Fatal(err)
 		}
@@ -212,6 +243,38 @@ func (c *controlPlane) testExecClientKilled() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		c.beside(0)
+	}
+}
+
+// testExecBinary: the end of the input is the end of the guest's, and its output is whole.
+func (c *controlPlane) testExecBinary() {
+	input := make([]byte, 3<<20)
+	if _, err := rand.Read(input); err != nil {
+		c.t.Fatal(err)
+	}
+	for _, sockets := range []string{"true", "false"} {
+		ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+		defer cancel()
+		cmd := c.kubectlCommand(ctx, "exec", "-i", "box", "--", "x", "copy")
+		cmd.Env = append(os.Environ(), "KUBECTL_REMOTE_COMMAND_WEBSOCKETS="+sockets)
+		var stderr bytes.Buffer
+		cmd.Stdin, cmd.Stderr = bytes.NewReader(input), &stderr
+		if out, err := cmd.Output(); err != nil || !bytes.Equal(out, input) {
+			c.t.Errorf("WebSocket %s: %v, %d bytes of %d; %s", sockets, err, len(out), len(input), &stderr)
+		}
+	}
+}
+
+// testPassedOn: the API server translated nothing, because the node declares that it need not.
+func (c *controlPlane) testPassedOn() {
+	metrics := c.must("get", "--raw", "/metrics")
+	for _, kind := range []string{"exec", "attach"} {
+		if want := fmt.Sprintf(`apiserver_websocket_streaming_requests_total{proxy_type="proxied_to_kubelet",subresource=%q}`, kind); !strings.Contains(metrics, want) {
+			c.t.Errorf("the API server has no %s", want)
+		}
+	}
+	if strings.Contains(metrics, `{proxy_type="translated_at_apiserver"`) {
+		c.t.Error("the API server has translated something")
 	}
 }
 

@@ -6,7 +6,9 @@ func (b *body) instruction(op byte) {
 	switch {
 	case op >= opFirstNumeric && op <= opLastNumeric, op <= 1, op == 0x0f, op == 0x1a, op == 0x1b, op == opRefIsNull, op == opElse:
 	case op >= opLocalGet && op <= opLocalTee:
-		r.U32()
+		if i := r.U32(); i >= b.locals {
+			r.Fail("local %d does not exist: there are %d", i, b.locals)
+		}
 	case op >= opFirstMemory && op <= opLastMemory:
 		b.memoryArgument()
 	case op == opI32Const:

@@ -28,7 +28,7 @@ type hints struct {
 }
 
 func (c call) sockGetaddrinfo() Errno {
-	if !c.net.there {
+	if c.net == nil {
 		return eacces
 	}
 	name, errno := c.mem.text(c.a[0], c.a[1])

@@ -6,6 +6,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -74,6 +75,11 @@ func main() {
 			os.Exit(1)
 		}
 		os.Stdout.Write(b)
+	case "copy": // prints its stdin
+		if _, err := io.Copy(os.Stdout, os.Stdin); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	case "both": // prints to both streams and exits with a code
 		fmt.Println("to stdout")
 		fmt.Fprintln(os.Stderr, "to stderr")
