@@ -103,6 +103,14 @@ type Notice struct {
 	Warning   bool
 	Reason    Reason
 	Message   string
+	// Pull is what a pull took, for ReasonPulled; zero when the image was there.
+	Pull Pull
+}
+
+// Pull is a pull of an image that has succeeded; the time includes waiting for others.
+type Pull struct {
+	Took  time.Duration
+	Bytes int64
 }
 
 func (Transition) event() {}

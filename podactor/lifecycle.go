@@ -119,7 +119,7 @@ func (m *machine) onReported(e reported) {
 		if c := m.attempt(f.Container, f.Attempt); c != nil {
 			c.ImageID = f.ImageID
 			m.forward(c, ModulePreparing)
-			m.notice(c, actors.ReasonPulled, pulledText(f))
+			m.pulled(c, f)
 		}
 	case moduleactor.Created:
 		if c := m.attempt(f.Container, f.Attempt); c != nil {

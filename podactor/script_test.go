@@ -312,7 +312,11 @@ func describeEvent(t *testing.T, e actors.Event) string {
 		if e.Warning {
 			kind = "Warning"
 		}
-		return fmt.Sprintf("event %s %s %s %s", kind, e.Reason, cmp.Or(e.FieldPath, "-"), e.Message)
+		text := fmt.Sprintf("event %s %s %s %s", kind, e.Reason, cmp.Or(e.FieldPath, "-"), e.Message)
+		if e.Pull != (actors.Pull{}) {
+			text += fmt.Sprintf(" [%v, %d bytes]", e.Pull.Took, e.Pull.Bytes)
+		}
+		return text
 	case actors.Failure:
 		t.Fatalf("the machine is broken: %s", e.Reason)
 	case actors.DeadLetter:

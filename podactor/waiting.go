@@ -66,6 +66,15 @@ func (m *machine) onPullErrorShown(t timer) {
 	m.warn(c.Name, actors.ReasonFailed, "Error: "+string(actors.ReasonImagePullBackOff))
 }
 
+// pulled tells of an image that can be used now.
+func (m *machine) pulled(c *Container, f moduleactor.Pulled) {
+	n := actors.Notice{Time: m.now, Pod: m.ref(), FieldPath: fieldPath(c.Role, c.Name), Reason: actors.ReasonPulled, Message: pulledText(f)}
+	if !f.Present {
+		n.Pull = actors.Pull{Took: f.Took, Bytes: f.Size}
+	}
+	m.emit(observe{n})
+}
+
 func pulledText(f moduleactor.Pulled) string {
 	if f.Present {
 		return fmt.Sprintf("Container image %q already present on machine and can be accessed by the pod", f.Image)

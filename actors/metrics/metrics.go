@@ -48,8 +48,11 @@ type Metrics struct {
 	letters     *prometheus.CounterVec
 	notices     *prometheus.CounterVec
 
+	kubelet kubelet
+
 	mu    sync.Mutex
 	types map[string]map[string]string // Pod UID, container: container_type
+	fresh map[string]bool              // UIDs of Pods that were admitted and never got as far as their containers
 }
 
 // New returns metrics that are all zero.
@@ -57,7 +60,7 @@ func New(c Config) (*Metrics, error) {
 	if c.Clock == nil {
 		c.Clock = clock.RealClock{}
 	}
-	m := &Metrics{registry: prometheus.NewRegistry(), types: map[string]map[string]string{}}
+	m := &Metrics{registry: prometheus.NewRegistry(), types: map[string]map[string]string{}, fresh: map[string]bool{}, kubelet: newKubelet()}
 	m.counters()
 	all := []prometheus.Collector{
 		m.started, m.terminated, m.restarts, m.backoff, m.transitions, m.crashes, m.letters, m.notices,
@@ -71,6 +74,7 @@ func New(c Config) (*Metrics, error) {
 		all = append(all, name)
 	}
 	var errs []error
+	all = append(all, m.kubelet.collectors()...)
 	for _, collector := range append(all, c.Others...) {
 		errs = append(errs, m.registry.Register(collector))
 	}
@@ -106,9 +110,7 @@ func (m *Metrics) Observe(e actors.Event) {
 	switch e := e.(type) {
 	case actors.Transition:
 		m.transitions.WithLabelValues(e.Kind.String(), e.To).Inc()
-		if e.Kind == actors.KindPod && e.To == podEnded {
-			m.forget(e.Pod.UID)
-		}
+		m.transition(e)
 	case actors.Decision:
 		m.decision(e)
 	case actors.Failure:
@@ -124,7 +126,11 @@ func (m *Metrics) decision(d actors.Decision) {
 	if d.Directive == actors.DirectiveRestart {
 		m.backoff.Observe(d.Delay.Seconds())
 	}
-	if d.Container == "" || neverRan(d.Reason) {
+	if d.Container == "" {
+		return
+	}
+	if neverRan(d.Reason) {
+		m.kubelet.containerErrors.WithLabelValues(m.containerType(d.Pod.UID, d.Container), string(d.Reason)).Inc()
 		return
 	}
 	m.terminated.WithLabelValues(m.containerType(d.Pod.UID, d.Container), strconv.Itoa(int(d.Code)), string(d.Reason)).Inc()
@@ -151,6 +157,7 @@ func (m *Metrics) notice(n actors.Notice) {
 		kind = "Warning"
 	}
 	m.notices.WithLabelValues(kind, string(n.Reason)).Inc()
+	m.podNotice(n)
 	if n.Reason != actors.ReasonStarted {
 		return
 	}
@@ -198,6 +205,7 @@ func (m *Metrics) forget(uid string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.types, uid)
+	delete(m.fresh, uid)
 }
 
 func (m *Metrics) containerType(uid, container string) string {

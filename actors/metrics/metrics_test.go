@@ -77,9 +77,12 @@ func TestContainersAreCounted(t *testing.T) {
 	ended("app", actors.ReasonError, 1, actors.DirectiveRestart, 10*time.Second)
 	ended("other", actors.ReasonErrImagePull, 0, actors.DirectiveRestart, 20*time.Second) // never ran
 	m.Observe(actors.Decision{Pod: pod, Reason: actors.ReasonCrash, Directive: actors.DirectiveRestart, Delay: time.Second})
-	compare(t, `kubelet_started_containers_total{container_type="container"} 2
+	compare(t, `kubelet_started_containers_errors_total{code="ErrImagePull",container_type="container"} 1
+kubelet_started_containers_total{container_type="container"} 2
 kubelet_started_containers_total{container_type="ephemeral_container"} 1
 kubelet_started_containers_total{container_type="init_container"} 1
+kubelet_started_pods_errors_total 0
+kubelet_started_pods_total 0
 kubelet_terminated_containers_total{container_type="container",exit_code="1",reason="Error"} 1
 kubelet_terminated_containers_total{container_type="container",exit_code="137",reason="OOMKilled"} 1
 kubelet_terminated_containers_total{container_type="init_container",exit_code="0",reason="Completed"} 1
@@ -199,6 +202,8 @@ kubelet_node_name{node="edge-1"} 1
 kubelet_running_containers{container_state="exited"} 2
 kubelet_running_containers{container_state="running"} 3
 kubelet_running_pods 2
+kubelet_started_pods_errors_total 0
+kubelet_started_pods_total 0
 `, scrape(t, m, "kubelet_"))
 }
 
