@@ -58,6 +58,8 @@ const (
 	ReasonNetworkNotReady     Reason = "NetworkNotReady"
 
 	ReasonFailedToRetrieveImagePullSecret Reason = "FailedToRetrieveImagePullSecret"
+	// ReasonEgressRefused is ours: a guest wanted to connect to what its policy does not allow.
+	ReasonEgressRefused Reason = "EgressRefused"
 	// ReasonFailedCreatePodSandBox is a Pod that gets no address although there is a network.
 	ReasonFailedCreatePodSandBox Reason = "FailedCreatePodSandBox"
 )

@@ -36,7 +36,7 @@ const (
 	scheduling = "for the scheduler and the API server; nothing is left for a node to do"
 	admitted   = "checked again when the Pod arrives: ADR 13"
 	noProfile  = "AppArmor, unless it is Unconfined"
-	noNetwork  = "guests have no network yet"
+	noNames    = "the node manages no /etc/hosts and no /etc/resolv.conf of guests yet"
 	noUser     = "a guest has no user, and makes no system calls"
 	inCluster  = "in a cluster; a static Pod may not refer to objects of the API: its manifest is refused"
 	noVolume   = "the Pod waits with FailedMount, which names the kind"
@@ -91,10 +91,10 @@ func podRulings() map[string]ruling {
 		"volumes": {partly, "see below"}, "initContainers": {honoured, "with restartPolicy Always: sidecars"}, "containers": {partly, "see below"},
 		"ephemeralContainers": {ignored, "refused for a static Pod, as the API server does"},
 		"restartPolicy":       {honoured, ""}, "activeDeadlineSeconds": {honoured, ""},
-		"terminationGracePeriodSeconds": {honoured, "as an upper bound: see ADR 10"},
+		"terminationGracePeriodSeconds": {honoured, "in full for guests that have clients or ask for signals (wazlet.dev/signals), an upper bound for others: ADR 10"},
 		"nodeName":                      {honoured, "must be this node"},
 		"hostNetwork":                   {honoured, "the Pod has the node's address"}, "hostname": {partly, "HOSTNAME is the Pod's name"},
-		"runtimeClassName":   {honoured, "maps to an isolation by the node's configuration; shared is refused with CreateContainerConfigError"},
+		"runtimeClassName":   {honoured, "maps to an isolation by the node's configuration; with shared, hostPath volumes are refused with CreateContainerConfigError"},
 		"imagePullSecrets":   {honoured, "tried before the node's images.dockerConfig"},
 		"serviceAccountName": {honoured, inCluster}, "serviceAccount": {honoured, inCluster},
 		"automountServiceAccountToken": {honoured, inCluster}, "enableServiceLinks": {honoured, inCluster},
@@ -107,7 +107,7 @@ func podRulings() map[string]ruling {
 			r[n] = v
 		}
 	}
-	group(ruling{ignored, noNetwork}, "dnsPolicy", "dnsConfig", "hostAliases", "subdomain", "setHostnameAsFQDN", "hostnameOverride")
+	group(ruling{ignored, noNames}, "dnsPolicy", "dnsConfig", "hostAliases", "subdomain", "setHostnameAsFQDN", "hostnameOverride")
 	group(ruling{ignored, noUser}, "hostPID", "hostIPC", "hostUsers", "shareProcessNamespace", "securityContext")
 	group(ruling{honoured, admitted}, "nodeSelector", "affinity", "tolerations", "os", "overhead")
 	group(ruling{ignored, scheduling}, "schedulerName", "priorityClassName", "priority", "preemptionPolicy", "topologySpreadConstraints",
@@ -117,7 +117,7 @@ func podRulings() map[string]ruling {
 
 func containerRulings() map[string]ruling {
 	r := map[string]ruling{
-		"ports": {ignored, noNetwork}, "envFrom": {honoured, inCluster}, "env": {partly, "see below"},
+		"ports": {partly, "TCP and UDP are bound before the guest starts, hostPort on the node's address or hostIP; SCTP is ignored"}, "envFrom": {honoured, inCluster}, "env": {partly, "see below"},
 		"resources":     {partly, "limits of cpu and memory; requests count for admission and the QoS class"},
 		"resizePolicy":  {ignored, "resizing in place is not there"},
 		"volumeDevices": {refused, "CreateContainerConfigError: WASI has no block devices"},

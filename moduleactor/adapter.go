@@ -13,8 +13,8 @@ func FromBundle(r *bundle.Runtime) Runtime { return bundles{r} }
 
 type bundles struct{ runtime *bundle.Runtime }
 
-func (b bundles) Compile(ctx context.Context, module, digest string) error {
-	return b.runtime.Compile(ctx, module, digest)
+func (b bundles) Compile(ctx context.Context, module, digest string, metered bool) error {
+	return b.runtime.Compile(ctx, module, digest, metered)
 }
 
 // Start starts an attempt. An earlier attempt of the container that still runs has no actor any more, or this one would

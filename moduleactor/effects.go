@@ -46,14 +46,15 @@ func (a *module) carryOut(ctx actor.Context, e effect, now time.Time) {
 // work starts the worker for e. Nothing of ctx or a is used on its goroutine but what never changes.
 func (a *module) work(ctx actor.Context, e effect) {
 	a.seq++
-	j := job{
+	j := &job{
 		sys: a.sys, cfg: a.cfg, self: ctx.Self(), run: a.machine.run, process: a.process,
 		report: report{epoch: a.epoch, seq: a.seq},
 	}
 	a.worker = a.sys.Go(j.self, func(c context.Context) any { return j.do(c, e) })
 }
 
-// job is the work of one worker. It is a value, shared with nobody.
+// job is the work of one worker, shared with nobody. Its methods take a pointer because a worker waits as long as its guest
+// runs, and copies would make its stack four times as large.
 type job struct {
 	sys     *actors.System
 	cfg     Config
@@ -64,7 +65,7 @@ type job struct {
 }
 
 // do carries out e and says what came of it. A panic becomes an actors.Crash; see actors.System.Go.
-func (j job) do(ctx context.Context, e effect) report {
+func (j *job) do(ctx context.Context, e effect) report {
 	switch e := e.(type) {
 	case pull:
 		return j.pull(ctx)
@@ -88,14 +89,14 @@ func (j job) do(ctx context.Context, e effect) report {
 	panic(fmt.Sprintf("moduleactor: %T is no work", e))
 }
 
-func (j job) pull(ctx context.Context) report {
+func (j *job) pull(ctx context.Context) report {
 	j.sys.Root().Send(j.self, j.found(looked{remote: j.remote()}))
 	img, err := j.cfg.Images.EnsureWith(ctx, j.run.Spec.Image, j.run.Spec.PullPolicy, j.run.Spec.Keys)
 	return j.found(pulled{image: img, err: err})
 }
 
 // remote tells whether a registry will be asked, as far as that is known beforehand.
-func (j job) remote() bool {
+func (j *job) remote() bool {
 	switch j.run.Spec.PullPolicy {
 	case image.Always:
 		return true
@@ -114,20 +115,24 @@ func (j job) remote() bool {
 }
 
 // prepare compiles the module and lays out what the bundle needs before it is written.
-func (j job) prepare(ctx context.Context, img image.Image) report {
-	if err := j.cfg.Runtime.Compile(ctx, img.Module, img.Digest); err != nil {
+func (j *job) prepare(ctx context.Context, img image.Image) report {
+	if err := j.cfg.Runtime.Compile(ctx, img.Module, img.Digest, j.run.Spec.Shim != ""); err != nil {
 		return j.found(prepared{err: fmt.Errorf("compile %s: %w", j.run.Spec.Image, err)})
+	}
+	signals, err := wantsSignals(j.run.Spec, img)
+	if err != nil {
+		return j.found(prepared{err: err})
 	}
 	rootfs, err := j.layOut(ctx, img)
 	if err != nil {
 		return j.found(prepared{err: err})
 	}
 	spec := buildSpec(j.run, img, j.cfg)
-	spec.ContainerID, spec.Rootfs = bundle.NewContainerID(), rootfs
+	spec.ContainerID, spec.Rootfs, spec.Signals = bundle.NewContainerID(), rootfs, signals
 	return j.found(prepared{spec: spec})
 }
 
-func (j job) launched(p Process, err error) report {
+func (j *job) launched(p Process, err error) report {
 	if err != nil {
 		return j.found(launched{err: err})
 	}
@@ -136,7 +141,7 @@ func (j job) launched(p Process, err error) report {
 	return r
 }
 
-func (j job) awaitEnd(ctx context.Context) report {
+func (j *job) awaitEnd(ctx context.Context) report {
 	x, err := j.process.Wait(ctx)
 	if err != nil {
 		return j.found(ended{err: err})
@@ -150,11 +155,12 @@ func (j job) awaitEnd(ctx context.Context) report {
 	return r
 }
 
-func (j job) found(ev event) report {
-	j.report.event = ev
-	return j.report
+func (j *job) found(ev event) report {
+	r := j.report
+	r.event = ev
+	return r
 }
 
-func (j job) id() bundle.ID {
+func (j *job) id() bundle.ID {
 	return bundle.ID{PodUID: j.run.Spec.Pod.UID, Container: j.run.Spec.Container, Attempt: j.run.Attempt}
 }

@@ -30,7 +30,7 @@ const (
 )
 
 // layOut makes the attempt's own root directory with the files of the image, and the directory of the logs.
-func (j job) layOut(ctx context.Context, img image.Image) (string, error) {
+func (j *job) layOut(ctx context.Context, img image.Image) (string, error) {
 	dir, err := bundle.Dir(j.cfg.RootDir, j.id())
 	if err != nil {
 		return "", err
@@ -63,7 +63,7 @@ func (j job) layOut(ctx context.Context, img image.Image) (string, error) {
 }
 
 // terminationMessage is what the guest left for its status: its own words, or, if asked for, the end of its log.
-func (j job) terminationMessage(x bundle.Exit) (string, error) {
+func (j *job) terminationMessage(x bundle.Exit) (string, error) {
 	text, err := j.readMessage()
 	if err != nil || text != "" {
 		return text, err
@@ -75,7 +75,7 @@ func (j job) terminationMessage(x bundle.Exit) (string, error) {
 }
 
 // readMessage reads the end of the termination message file. The guest wrote it, and perhaps replaced it.
-func (j job) readMessage() (string, error) {
+func (j *job) readMessage() (string, error) {
 	dir, err := bundle.Dir(j.cfg.RootDir, j.id())
 	if err != nil {
 		return "", err
@@ -101,7 +101,7 @@ func (j job) readMessage() (string, error) {
 }
 
 // tidy removes old attempts of the container and their logs.
-func (j job) tidy() error {
+func (j *job) tidy() error {
 	id := j.id()
 	err := bundle.RemoveAttempts(j.cfg.RootDir, id.PodUID, id.Container, keepAttempts)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -26,8 +26,11 @@ type machine struct {
 
 	cause    cause
 	causeMsg string
-	deadline time.Time // SIGKILL is due; set once a process is to end
 	killed   bool
+	// graceBy and killBy are when SIGKILL is due, set once the attempt is to end: the first for a guest that can make use
+	// of its grace, which useGrace says of the process.
+	graceBy, killBy time.Time
+	useGrace        bool
 
 	gen  uint64
 	gens [timerLetGo + 1]uint64 // the generation that counts, by timer; 0 = none
@@ -148,7 +151,7 @@ func (t *turn) onLaunched(ev launched) {
 		t.exit(t.notLaunched(ev.err))
 		return
 	}
-	t.process = true
+	t.process, t.useGrace = true, ev.spec.UsesGrace()
 	t.containerID, t.imageID = ev.spec.ContainerID, ev.spec.ImageID
 	if !t.run.Adopt && t.cause != causeCrash {
 		t.do(tell{Created{Container: t.run.Spec.Container, Attempt: t.run.Attempt, ContainerID: t.containerID}})

@@ -26,14 +26,24 @@ type Spec struct {
 	WorkingDir    string
 	Mounts        []bundle.Mount
 	RootReadOnly  bool
+	// Signals is SignalsFD or SignalsNone, whatever the image says; empty: as the image says.
+	Signals string
+	// Listeners are bound before the guest starts; one that cannot be is a RunContainerError.
+	Listeners []bundle.Listener
 
 	MemoryBytes   int64 // limit, 0 = none
 	CPUMillicores int64 // limit, 0 = none
+
+	// Shim is the shared shim that is to run it; empty: a process of its own.
+	Shim string
 
 	// LogDir is <podLogsDir>/<ns>_<pod>_<uid>/<container>; the attempt's file is <attempt>.log in it.
 	LogDir string
 
 	Stdin, StdinOnce, TTY bool // as in the container
+
+	// Network is what the guest's own sockets may do; nil: there are none.
+	Network *bundle.Network
 
 	TerminationMessagePath   string
 	TerminationMessagePolicy string // File or FallbackToLogsOnError
@@ -54,10 +64,10 @@ type Run struct {
 	Adopt bool
 }
 
-// Terminate ends the guest: SIGTERM to the shim, SIGKILL after Grace or after KillWait, whichever is sooner (a guest of
-// WASI preview 1 cannot handle a signal, so a shim that is still there after KillWait is stuck). Before the guest runs it
-// cancels the pull. Either way an Exit follows. Repeated, it can only shorten the grace. One that comes before Run is not
-// for this attempt, and nothing follows.
+// Terminate ends the guest: SIGTERM to the shim, SIGKILL after Grace. A guest that can make no use of its grace
+// (bundle.Spec.UsesGrace) has KillWait at most: a shim that is still there then is stuck. Before the guest runs it cancels
+// the pull. Either way an Exit follows. Repeated, it can only shorten the grace. One that comes before Run is not for this
+// attempt, and nothing follows.
 type Terminate struct {
 	Grace, KillWait time.Duration
 }

@@ -19,7 +19,8 @@ type Images interface {
 type Runtime interface {
 	// Compile fills the compile cache for a module, in a process of its own. It blocks, bounded in number across the
 	// node, and obeys ctx. An error that satisfies errors.As(*bundle.InvalidModule) is the module's fault.
-	Compile(ctx context.Context, module, digest string) error
+	// Metered is for a shared shim.
+	Compile(ctx context.Context, module, digest string, metered bool) error
 	// Start writes the attempt's bundle and starts its shim. It fails when the attempt already has a bundle.
 	Start(ctx context.Context, spec bundle.Spec, limits bundle.Limits) (Process, error)
 	// Adopt opens the bundle of an attempt that an earlier daemon started, alive or not.

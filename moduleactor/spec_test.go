@@ -97,3 +97,29 @@ func TestBuildSpec(t *testing.T) {
 		t.Errorf("spec (-want +got):\n%s", d)
 	}
 }
+
+// The Pod's word counts, then the image's.
+func TestWantsSignals(t *testing.T) {
+	for _, tt := range []struct {
+		pod, image string
+		want       bool
+		err        string
+	}{
+		{"", "", false, ""},
+		{"fd", "", true, ""},
+		{"", "fd", true, ""},
+		{"none", "fd", false, ""},
+		{"fd", "none", true, ""},
+		{"none", "whatever", false, ""},
+		{"", "whatever", false, `image label wazlet.dev/signals: want fd or none (got "whatever")`},
+	} {
+		got, err := wantsSignals(Spec{Signals: tt.pod}, image.Image{Signals: tt.image})
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		if got != tt.want || text != tt.err {
+			t.Errorf("Pod %q, image %q: %t, %q", tt.pod, tt.image, got, text)
+		}
+	}
+}

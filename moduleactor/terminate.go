@@ -13,10 +13,8 @@ func (t *turn) onTerminate(ev Terminate) {
 	if t.state == stateCreated {
 		return
 	}
-	due := t.now.Add(max(0, min(ev.Grace, ev.KillWait)))
-	if t.deadline.IsZero() || due.Before(t.deadline) {
-		t.deadline = due
-	}
+	t.graceBy = sooner(t.graceBy, t.now.Add(max(0, ev.Grace)))
+	t.killBy = sooner(t.killBy, t.now.Add(max(0, min(ev.Grace, ev.KillWait))))
 	first := t.cause == causeNone
 	t.because(causeTerminate, "terminated before it started")
 	switch {
@@ -76,9 +74,21 @@ func (t *turn) abandoned() actors.Exit {
 	return t.notStarted(actors.ReasonCreateContainerError, t.causeMsg)
 }
 
-// end asks the process to end by the deadline.
+// sooner is the earlier of two times, of which the first may not be set.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// end asks the process to end in time.
 func (t *turn) end() {
-	left := t.deadline.Sub(t.now)
+	by := t.killBy
+	if t.useGrace {
+		by = t.graceBy
+	}
+	left := by.Sub(t.now)
 	if left <= 0 {
 		t.kill()
 		return

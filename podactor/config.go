@@ -1,11 +1,14 @@
 package podactor
 
 import (
+	"net/netip"
+
 	"github.com/asynkron/protoactor-go/actor"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/wazlet/wazlet/actors"
 	"github.com/wazlet/wazlet/moduleactor/bundle"
+	"github.com/wazlet/wazlet/moduleactor/egress"
 )
 
 // Config is what all pod actors of a node share.
@@ -16,12 +19,30 @@ type Config struct {
 	PodLogsDir string
 	// NodeName is for messages. HostIP is the status.hostIP of every Pod; empty leaves it out.
 	NodeName, HostIP string
+	// DNS is how the guests of this node resolve names, Egress where they may connect to.
+	DNS    DNS
+	Egress Egress
 	// RuntimeClasses maps a Pod's runtimeClassName to how its guests are kept apart; a class that is not named, and none,
-	// get IsolationProcess.
-	RuntimeClasses map[string]Isolation
+	// get DefaultIsolation, which is IsolationProcess if empty.
+	RuntimeClasses   map[string]Isolation
+	DefaultIsolation Isolation
+	// SharedByNamespace gives each namespace a shared shim of its own, instead of one to the node.
+	SharedByNamespace bool
 	// Supervision holds until the first Tune. A Pod's overrides are resolved by its actor.
 	Supervision actors.Supervision
 }
+
+// DNS is what the DNS policies of Pods refer to.
+type DNS struct {
+	// Cluster are the name servers of the policy ClusterFirst; none: those of the host. Domain is the cluster's domain.
+	Cluster []netip.Addr
+	Domain  string
+	// ResolvConf is the host's file.
+	ResolvConf string
+}
+
+// Egress bounds what Pods may ask for.
+type Egress struct{ Allow, Deny []egress.Rule }
 
 // Isolation is how guests are kept apart (ADR 2).
 type Isolation string
@@ -29,8 +50,7 @@ type Isolation string
 const (
 	// IsolationProcess gives each container a process of its own.
 	IsolationProcess Isolation = "process"
-	// IsolationShared runs many containers in one process. No release has it yet: a Pod that asks for it is refused, since
-	// it must not get another isolation than it asked for.
+	// IsolationShared runs many containers in one process.
 	IsolationShared Isolation = "shared"
 )
 

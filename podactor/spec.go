@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/wazlet/wazlet/moduleactor"
+	"github.com/wazlet/wazlet/moduleactor/bundle"
 	"github.com/wazlet/wazlet/moduleactor/image"
 	"github.com/wazlet/wazlet/podactor/volume"
 )
@@ -25,7 +26,11 @@ func resolveSpec(ctx context.Context, around surroundings, name string, adopt bo
 		return moduleactor.Spec{}, fmt.Errorf("the Pod has no container %q", name)
 	}
 	s := baseSpec(cfg, pod, c)
-	if err := checkIsolation(cfg, pod); err != nil {
+	var err error
+	if s.Shim, err = sharedShim(cfg, pod); err != nil && !adopt {
+		return s, err
+	}
+	if s.Signals, err = signalsOf(pod); err != nil {
 		return s, err
 	}
 	env, err := newEnvironment(ctx, around, c)
@@ -41,17 +46,51 @@ func resolveSpec(ctx context.Context, around surroundings, name string, adopt bo
 	if err := ctx.Err(); err != nil {
 		return s, err
 	}
+	if s.Listeners, err = around.listeners(c); err != nil {
+		return s, err
+	}
+	if s.Network, err = networkOf(cfg, pod, around.podIP); err != nil {
+		return s, err
+	}
 	s.Mounts, err = volume.Mounts(cfg.RootDir, pod, c, env.mustExpand)
 	return s, err
 }
 
-func checkIsolation(cfg Config, pod *corev1.Pod) error {
-	class := pod.Spec.RuntimeClassName
-	if class == nil || cfg.RuntimeClasses[*class] != IsolationShared {
-		return nil
+// sharedShim is the shared shim that runs the Pod's containers; empty: each has a process of its own. A shared shim is
+// confined to the directories of the node, so hostPath volumes are refused: a Pod gets all of what it asks for, or says why not.
+func sharedShim(cfg Config, pod *corev1.Pod) (string, error) {
+	isolation := cfg.DefaultIsolation
+	if class := pod.Spec.RuntimeClassName; class != nil && cfg.RuntimeClasses[*class] != "" {
+		isolation = cfg.RuntimeClasses[*class]
 	}
-	return fmt.Errorf("runtimeClassName: %q stands for isolation %s, which this release does not have; use a class that stands for %s, or none",
-		*class, IsolationShared, IsolationProcess)
+	if isolation != IsolationShared {
+		return "", nil
+	}
+	for i := range pod.Spec.Volumes {
+		if pod.Spec.Volumes[i].HostPath != nil {
+			return "", fmt.Errorf("volumes[%d].hostPath: not possible with isolation %s, whose process sees no files but the node's own; use a runtimeClassName that stands for %s",
+				i, IsolationShared, IsolationProcess)
+		}
+	}
+	if cfg.SharedByNamespace {
+		return bundle.SharedShim(pod.Namespace), nil
+	}
+	return bundle.SharedShim(""), nil
+}
+
+// SignalsAnnotation with the value fd gives each container of the Pod a descriptor, its number in WAZLET_SIGNAL_FD, that
+// yields one byte, the number, for each SIGTERM and SIGHUP. With none they have no such descriptor, whatever their images say.
+const SignalsAnnotation = "wazlet.dev/signals"
+
+func signalsOf(pod *corev1.Pod) (string, error) {
+	v, ok := pod.Annotations[SignalsAnnotation]
+	if !ok {
+		return "", nil
+	}
+	if err := moduleactor.CheckSignals(v); err != nil {
+		return "", fmt.Errorf("annotation %s: %w", SignalsAnnotation, err)
+	}
+	return v, nil
 }
 
 // baseSpec is the part that cannot fail.

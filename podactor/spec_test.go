@@ -174,13 +174,59 @@ func TestResolveSpecRefuses(t *testing.T) {
 
 // A Pod gets the isolation that its class stands for, or none.
 func TestIsolationIsNeverAnother(t *testing.T) {
-	cfg := Config{RootDir: t.TempDir(), RuntimeClasses: map[string]Isolation{"wasm-shared": IsolationShared, "wasm": IsolationProcess}}
-	for class, refused := range map[string]bool{"wasm-shared": true, "wasm": false, "other": false} {
+	for name, c := range map[string]struct {
+		class    string // empty: none
+		fallback Isolation
+		apart    bool // a shim for each namespace
+		hostPath bool
+		want     string
+		err      string // part of it
+	}{
+		"none":                        {"", "", false, false, "", ""},
+		"process":                     {"wasm", IsolationShared, false, true, "", ""},
+		"shared":                      {"wasm-shared", IsolationProcess, false, false, "node", ""},
+		"shared by namespace":         {"wasm-shared", "", true, false, "ns-default", ""},
+		"not named":                   {"other", "", false, false, "", ""},
+		"not named, shared otherwise": {"other", IsolationShared, false, false, "node", ""},
+		"shared with a hostPath": {
+			"wasm-shared", "", false, true, "",
+			"volumes[0].hostPath: not possible with isolation shared",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := Config{
+				RootDir: t.TempDir(), RuntimeClasses: map[string]Isolation{"wasm-shared": IsolationShared, "wasm": IsolationProcess},
+				DefaultIsolation: c.fallback, SharedByNamespace: c.apart,
+			}
+			pod := onePod("c")
+			pod.Namespace = "default"
+			if c.class != "" {
+				pod.Spec.RuntimeClassName = &c.class
+			}
+			if c.hostPath {
+				pod.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}}}
+			}
+			s, err := resolveSpec(t.Context(), surroundings{cfg: cfg, pod: pod}, "c", false)
+			if s.Shim != c.want || (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
+				t.Errorf("shim %q, %v; want %q, %q", s.Shim, err, c.want, c.err)
+			}
+		})
+	}
+}
+
+func TestSignalsAnnotation(t *testing.T) {
+	for value, want := range map[string]string{"-": "", "fd": "fd", "none": "none", "": `annotation wazlet.dev/signals: want fd or none (got "")`, "yes": `(got "yes")`} {
 		pod := onePod("c")
-		pod.Spec.RuntimeClassName = &class
-		_, err := resolveSpec(t.Context(), surroundings{cfg: cfg, pod: pod}, "c", false)
-		if (err != nil) != refused || (refused && !strings.Contains(err.Error(), `"wasm-shared" stands for isolation shared`)) {
-			t.Errorf("class %s: %v", class, err)
+		if value != "-" {
+			pod.Annotations = map[string]string{SignalsAnnotation: value}
+		}
+		s, err := resolveSpec(t.Context(), surroundings{cfg: Config{RootDir: t.TempDir()}, pod: pod}, "c", false)
+		got := s.Signals
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.HasSuffix(got, want) || want == "" && got != "" {
+			t.Errorf("%q: %s, want %s", value, got, want)
 		}
 	}
 }

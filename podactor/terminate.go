@@ -215,8 +215,9 @@ func (m *machine) onCleaned(e cleaned) {
 	m.CleanGen = m.arm(cleanupDue, v.Delay)
 }
 
-// retry is the back-off of the Pod's own work, which follows that of images.
+// retry is the back-off of the Pod's own work: that of the kubelet's volumes.
 func (m *machine) retry(h actors.History) actors.Verdict {
 	x := actors.Exit{NotStarted: true, FinishedAt: m.now}
-	return actors.Decide(actors.Permanent, m.params().Image.Backoff.Backoff(), x, h, m.now)
+	b := actors.Backoff{Initial: 500 * time.Millisecond, Max: 2*time.Minute + 2*time.Second, Factor: 2}
+	return actors.Decide(actors.Permanent, b, x, h, m.now)
 }

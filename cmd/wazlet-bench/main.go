@@ -55,6 +55,7 @@ type tools struct {
 	dir, wazlet, shim, bare string
 	guests                  []guest
 	hostile                 string // a module
+	kernelFile              string // another
 	out                     io.Writer
 }
 
@@ -99,6 +100,7 @@ func bench(ctx context.Context, bin string, rounds int, out io.Writer) error {
 	}
 	t.printf("%s, %d CPUs, %s\n", runtime.Version(), runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly))
 	for _, part := range []func() error{
+		func() error { return t.kernels(ctx) },
 		func() error { return t.starts(ctx, rounds) },
 		func() error { return t.memory(ctx) },
 		func() error { return t.node(ctx, 100) },
@@ -120,8 +122,8 @@ func build(ctx context.Context, bin, dir string, out io.Writer) (*tools, error) 
 	}
 	t := &tools{
 		dir: dir, out: out, bare: filepath.Join(dir, "bare"),
-		hostile: filepath.Join(dir, "hostile.wasm"),
-		wazlet:  filepath.Join(bin, "wazlet"), shim: filepath.Join(bin, "wazlet-shim"),
+		hostile: filepath.Join(dir, "hostile.wasm"), kernelFile: filepath.Join(dir, "kernels.wasm"),
+		wazlet: filepath.Join(bin, "wazlet"), shim: filepath.Join(bin, "wazlet-shim"),
 		guests: []guest{
 			{name: "small C guest", file: filepath.Join(dir, "small.wasm"), memory: 64 << 10},
 			{name: "Go guest", file: filepath.Join(dir, "gohello.wasm")},
@@ -137,6 +139,7 @@ func build(ctx context.Context, bin, dir string, out io.Writer) (*tools, error) 
 			"-o", t.guests[0].file, "cmd/wazlet-bench/guests/small/main.c",
 		}},
 		{nil, []string{"clang", "--target=wasm32-wasi", "--sysroot=/usr", "-O1", "-o", t.hostile, "cmd/wazlet-bench/guests/hostile/main.c"}},
+		{nil, []string{"clang", "--target=wasm32-wasi", "--sysroot=/usr", "-O2", "-o", t.kernelFile, "cmd/wazlet-bench/guests/kernels/main.c"}},
 		{[]string{"GOOS=wasip1", "GOARCH=wasm"}, []string{"go", "build", "-ldflags=-s -w", "-o", t.guests[1].file, "./cmd/wazlet-bench/guests/gohello"}},
 	} {
 		cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)

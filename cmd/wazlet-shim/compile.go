@@ -14,11 +14,16 @@ import (
 // module that is refused from everything else.
 func compileCommand(ctx context.Context, args []string, stderr io.Writer) int {
 	var file, cache string
-	if err := parse("compile", args, stderr, map[string]*string{"module": &file, "cache": &cache}); err != nil {
+	metered := "false"
+	err := parse("compile", args, stderr, map[string]*string{"module": &file, "cache": &cache, "metered": &metered})
+	if err == nil && metered != "true" && metered != "false" {
+		err = fmt.Errorf("--metered: want true or false (got %q)", metered)
+	}
+	if err != nil {
 		fmt.Fprintln(stderr, "wazlet-shim compile:", err)
 		return codeUsage
 	}
-	err := compile(ctx, file, cache)
+	err = compile(ctx, file, cache, metered == "true")
 	if err == nil {
 		return 0
 	}
@@ -29,12 +34,12 @@ func compileCommand(ctx context.Context, args []string, stderr io.Writer) int {
 	return codeFailed
 }
 
-func compile(ctx context.Context, file, cache string) error {
+func compile(ctx context.Context, file, cache string, metered bool) error {
 	m, err := openModule(file)
 	if err != nil {
 		return err
 	}
-	p, err := engine.Load(ctx, engine.Source{Code: m.bytes, CacheDir: cache})
+	p, err := engine.Load(ctx, engine.Source{Code: m.bytes, CacheDir: cache, Meter: metered})
 	if err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ func TestCommandLine(t *testing.T) {
 		"an argument":     {append(compile("text.wasm"), "x"), 2, "wazlet-shim compile: unexpected argument \"x\"\n"},
 		"no bundle":       {[]string{"run"}, 2, "wazlet-shim run: --bundle is required\n"},
 		"not a bundle":    {[]string{"run", "--bundle", dir + "/nothing"}, 1, "wazlet-shim run: attach to DIR/nothing: "},
-		"unknown command": {[]string{"destroy"}, 2, "wazlet-shim: unknown command \"destroy\"; allowed: run, exec, compile, version\n"},
+		"unknown command": {[]string{"destroy"}, 2, "wazlet-shim: unknown command \"destroy\"; allowed: run, exec, serve, compile, version\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := shimCommand(tc.args...)

@@ -8,11 +8,12 @@ import (
 	llsyscall "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
 
+	"github.com/wazlet/wazlet/moduleactor/bundle"
 	"github.com/wazlet/wazlet/moduleactor/engine/rootfs"
 )
 
 // confine takes from this process what neither it nor its guest needs: new privileges, and, if the spec says so, every
-// file but those of the spec, TCP, and signals and abstract sockets of others. The guest cannot reach any of it without a
+// file but those of the spec, TCP unless the guest has a network, and signals and abstract sockets of others. The guest cannot reach any of it without a
 // bug in the compiler or in the WASI host; this is for the day there is one. A kernel that knows less enforces less:
 // nothing before 5.19, since without Landlock's "refer" a guest could not rename files between its directories.
 func (s *shim) confine(opened []rootfs.Opened) error {
@@ -24,6 +25,22 @@ func (s *shim) confine(opened []rootfs.Opened) error {
 			return err
 		}
 	}
+	return noNewPrivs()
+}
+
+// confineServe does so for a shared shim, whose guests come and go: it keeps the Pods and the logs of the node, and may read
+// modules and what was compiled of them, which others execute too. Nothing that is elsewhere can be mounted.
+func confineServe(o serveOptions) error {
+	if err := rights(true).Restrict(
+		landlock.RWDirs(o.dir, bundle.PodsDir(o.root), o.logs).WithRefer(),
+		landlock.RODirs(o.images(), o.cache),
+	); err != nil {
+		return fmt.Errorf("landlock: %w", err)
+	}
+	return noNewPrivs()
+}
+
+func noNewPrivs() error {
 	// Landlock has set it for all threads, unless the kernel has no Landlock. To ask each thread again takes a while.
 	if set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err == nil && set == 1 {
 		return nil
@@ -60,10 +77,21 @@ func (s *shim) restrict(opened []rootfs.Opened) error {
 	for _, o := range opened {
 		rules = append(rules, ruleOf(o))
 	}
-	if err := landlock.V11.BestEffort().Restrict(rules...); err != nil {
+	if err := rights(s.spec.Network != nil).Restrict(rules...); err != nil {
 		return fmt.Errorf("landlock: %w", err)
 	}
 	return nil
+}
+
+// rights are those that are taken away unless a rule allows them, all at once: whatever is restricted a second time can no
+// more be renamed from one directory to another. With a network TCP stays, since Landlock knows ports, not addresses: what
+// the guest may reach is for the WASI host to judge.
+func rights(network bool) landlock.Config {
+	all := landlock.V11
+	if network {
+		all.HandledAccessNet = 0
+	}
+	return all.BestEffort()
 }
 
 func ruleOf(o rootfs.Opened) landlock.Rule {

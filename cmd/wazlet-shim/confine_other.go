@@ -8,6 +8,9 @@ import (
 	"github.com/wazlet/wazlet/moduleactor/engine/rootfs"
 )
 
+// confineServe is never reached: only Linux has shared shims.
+func confineServe(serveOptions) error { return nil }
+
 // confine can do nothing here; see the Linux version for what is missing.
 func (s *shim) confine([]rootfs.Opened) error {
 	if s.spec.Landlock {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/signal"
@@ -14,8 +15,11 @@ import (
 	"github.com/wazlet/wazlet/moduleactor/engine"
 )
 
-// codeTerminated is 128 + SIGTERM.
-const codeTerminated = 143
+// The codes of guests that were ended: 128 + SIGTERM and 128 + SIGKILL.
+const (
+	codeTerminated = 143
+	codeKilled     = 137
+)
 
 // ending is what both ways out of a shim share: the guest's end and SIGTERM.
 type ending struct {
@@ -35,11 +39,39 @@ func watchTerminate() <-chan os.Signal {
 // their meaning: the Go runtime ends the process.
 func ignoreTerminal() { signal.Ignore(syscall.SIGINT, syscall.SIGHUP) }
 
-// endOn ends the process when SIGTERM comes. WASI has no signals, so there is nothing that the guest could do about it.
-// While the guest computes without calling the host, a garbage collection would wait for it for ever; hence none is
-// started any more.
-func (s *shim) endOn(terminated <-chan os.Signal) {
+// maxSignals is how many signals wait for a guest that does not look. More of them are lost, as on any Unix.
+const maxSignals = 16
+
+// passOn gives the signals to the guest, which has asked for them: it ends by itself, or is killed when its time is over.
+// SIGTERM is passed on once: a daemon that was restarted meanwhile sends it again.
+func (s *shim) passOn(terminated <-chan os.Signal) {
+	signals := make(chan byte, maxSignals)
+	s.guest.Signals = signals
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	go func() {
+		for {
+			var number byte
+			select {
+			case <-terminated:
+				number, terminated = byte(syscall.SIGTERM), nil
+			case <-hangup:
+				number = byte(syscall.SIGHUP)
+			}
+			select {
+			case signals <- number:
+			default:
+			}
+		}
+	}()
+}
+
+// endOn ends the process when SIGTERM comes, once the guest's clients are served: it can do nothing else about the signal.
+// A guest that does not come to an end is killed when its time is over. While it computes without calling the host, a
+// garbage collection would wait for it for ever; hence none is started any more.
+func (s *shim) endOn(ctx context.Context, terminated <-chan os.Signal) {
 	<-terminated
+	s.guest.Drain.Finish(ctx)
 	debug.SetGCPercent(-1)
 	os.Exit(s.end(engine.Result{Code: codeTerminated, Reason: engine.Reason(bundle.Killed), Message: "terminated by SIGTERM"}))
 }

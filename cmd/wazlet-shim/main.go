@@ -21,7 +21,9 @@ const usage = `wazlet-shim runs WebAssembly guests for wazlet.
 
   wazlet-shim run --bundle DIR                 run the attempt that DIR/spec.json describes
   wazlet-shim exec --bundle DIR -- COMMAND...  run COMMAND beside that attempt's guest; fd 3 must be the daemon's pipe
-  wazlet-shim compile --module FILE --cache DIR   compile FILE into the cache; exit code 65: the module is refused
+  wazlet-shim serve --dir DIR --root DIR --cache DIR --logs DIR   run many attempts, which a daemon hands over
+  wazlet-shim compile --module FILE --cache DIR [--metered true]   compile FILE into the cache, for serve if metered; exit code 65: the
+                                               module is refused
   wazlet-shim version                          print the version
 `
 
@@ -49,6 +51,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return runCommand(ctx, args[1:], stdin, stdout, stderr)
 	case "exec":
 		return execCommand(ctx, args[1:], stdin, stdout, stderr)
+	case "serve":
+		return serveCommand(ctx, args[1:], stderr)
 	case "compile":
 		return compileCommand(ctx, args[1:], stderr)
 	case "version", "--version":
@@ -58,7 +62,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprint(stdout, usage)
 		return 0
 	default:
-		fmt.Fprintf(stderr, "wazlet-shim: unknown command %q; allowed: run, exec, compile, version\n", args[0])
+		fmt.Fprintf(stderr, "wazlet-shim: unknown command %q; allowed: run, exec, serve, compile, version\n", args[0])
 		return codeUsage
 	}
 }
@@ -72,12 +76,12 @@ func parse(name string, args []string, stderr io.Writer, flags map[string]*strin
 	return err
 }
 
-// parseFlags parses flags that are all required and returns what follows them.
+// parseFlags parses flags that are all required, unless they have a value already, and returns what follows them.
 func parseFlags(name string, args []string, stderr io.Writer, flags map[string]*string) (rest []string, err error) {
 	set := flag.NewFlagSet("wazlet-shim "+name, flag.ContinueOnError)
 	set.SetOutput(stderr)
 	for f, v := range flags {
-		set.StringVar(v, f, "", "")
+		set.StringVar(v, f, *v, "")
 	}
 	if err := set.Parse(args); err != nil {
 		return nil, err

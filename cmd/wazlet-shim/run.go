@@ -16,6 +16,7 @@ import (
 	"github.com/wazlet/wazlet/moduleactor/bundle"
 	"github.com/wazlet/wazlet/moduleactor/engine"
 	"github.com/wazlet/wazlet/moduleactor/engine/rootfs"
+	"github.com/wazlet/wazlet/moduleactor/engine/wasi"
 	"github.com/wazlet/wazlet/moduleactor/logs"
 )
 
@@ -49,12 +50,16 @@ func runCommand(ctx context.Context, args []string, stdin io.Reader, stdout, std
 	}
 	s := &shim{
 		attempt: attempt, spec: attempt.Spec(), dir: dir, stderr: stderr,
-		guest: engine.Guest{Stdin: stdin, Stdout: stdout, Stderr: stderr, Memory: engine.NewMemory(attempt.Spec().MemoryBytes)},
+		guest: engine.Guest{Stdin: stdin, Stdout: stdout, Stderr: stderr, Memory: engine.NewMemory(attempt.Spec().MemoryBytes), Drain: &wasi.Drain{}},
 	}
 	if err := s.openLog(); err != nil {
 		return s.end(startError(err))
 	}
-	go s.endOn(terminated)
+	if s.spec.Signals {
+		s.passOn(terminated)
+	} else {
+		go s.endOn(ctx, terminated)
+	}
 	return s.end(s.run(ctx))
 }
 
@@ -91,14 +96,14 @@ func (s *shim) openLog() error {
 // run does everything from the cgroup to the guest's end. Whatever goes wrong before _start is a StartError. All that
 // needs the host's files is opened before the door is closed; the compiler runs behind it.
 func (s *shim) run(ctx context.Context) engine.Result {
-	if err := s.attempt.JoinCgroups(); err != nil {
+	if err := errors.Join(s.attempt.JoinCgroups(), s.takeListeners()); err != nil {
 		return startError(err)
 	}
 	code, err := openModule(s.spec.Module)
 	if err != nil {
 		return startError(err)
 	}
-	mounts, err := s.mounts()
+	mounts, err := mountsOf(s.dir, s.spec)
 	if err != nil {
 		return startError(err)
 	}
@@ -117,7 +122,9 @@ func (s *shim) run(ctx context.Context) engine.Result {
 		fmt.Fprintln(s.stderr, "wazlet-shim run:", err)
 	}
 	s.guest.Args, s.guest.Env, s.guest.Root = s.spec.Args, s.spec.Env, root
+	s.guest.Network = guestNetwork(s.spec.Network, s.attempt.Refused)
 	s.guest.Entered = func() error {
+		s.closeListeners() // the guest has its own
 		code.forget()
 		if len(code.bytes) >= largeModule {
 			debug.FreeOSMemory()
@@ -129,20 +136,35 @@ func (s *shim) run(ctx context.Context) engine.Result {
 	return p.Run(ctx, s.guest)
 }
 
+// takeListeners hands the inherited sockets to the guest.
+func (s *shim) takeListeners() error {
+	files, err := s.attempt.TakeListeners()
+	for i, f := range files {
+		s.guest.Preopens = append(s.guest.Preopens, wasi.Preopen{Name: s.spec.Listeners[i].Name, File: f})
+	}
+	return err
+}
+
+func (s *shim) closeListeners() {
+	for _, p := range s.guest.Preopens {
+		_ = p.File.Close()
+	}
+}
+
 // cache is the part of the cache that this shim may use: what is there is executed by every shim that has its module.
 func (s *shim) cache() string { return engine.CacheOf(s.spec.CacheDir, s.spec.ModuleDigest) }
 
-// mounts are the spec's mounts and the file for the termination message.
-func (s *shim) mounts() ([]rootfs.Mount, error) {
+// mountsOf are the spec's mounts and the file for the termination message.
+func mountsOf(bundleDir string, spec bundle.Spec) ([]rootfs.Mount, error) {
 	var out []rootfs.Mount
-	for _, m := range s.spec.Mounts {
+	for _, m := range spec.Mounts {
 		out = append(out, rootfs.Mount{Host: m.Host, Guest: m.Guest, ReadOnly: m.ReadOnly})
 	}
-	if s.spec.TerminationMessagePath == "" {
+	if spec.TerminationMessagePath == "" {
 		return out, nil
 	}
 	// The bundle is the daemon's, which may keep it behind a symbolic link.
-	dir, err := filepath.Abs(s.dir)
+	dir, err := filepath.Abs(bundleDir)
 	if err == nil {
 		dir, err = filepath.EvalSymlinks(dir)
 	}
@@ -154,5 +176,5 @@ func (s *shim) mounts() ([]rootfs.Mount, error) {
 	if err != nil {
 		return nil, fmt.Errorf("termination message: %w", err)
 	}
-	return append(out, rootfs.Mount{Host: host, Guest: s.spec.TerminationMessagePath}), f.Close()
+	return append(out, rootfs.Mount{Host: host, Guest: spec.TerminationMessagePath}), f.Close()
 }

@@ -130,6 +130,24 @@ func TestTerminate(t *testing.T) {
 	logged(t, dir, "unfinished")
 }
 
+// TestSignalsReachTheGuest sends them to a guest that has asked for them; it ends by itself.
+func TestSignalsReachTheGuest(t *testing.T) {
+	for sig, want := range map[syscall.Signal]string{syscall.SIGTERM: "got 1 15", syscall.SIGHUP: "got 1 1"} {
+		t.Run(sig.String(), func(t *testing.T) {
+			dir := newBundle(t, enginetest.C(t, "wait.c"), func(s *bundle.Spec) { s.Signals, s.Args = true, []string{"wait", "signal"} })
+			cmd := start(t, dir)
+			logged(t, dir, "waiting")
+			if err := cmd.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+			if diff := sameExit(bundle.Exit{Reason: bundle.Completed}, wait(t, cmd, dir)); diff != "" {
+				t.Error(diff)
+			}
+			logged(t, dir, want)
+		})
+	}
+}
+
 func TestRefusesToRunTwice(t *testing.T) {
 	dir := newBundle(t, enginetest.C(t, "hello.c"), nil)
 	wait(t, start(t, dir), dir)
@@ -194,7 +212,9 @@ func TestStartErrors(t *testing.T) {
 }
 
 func TestFiles(t *testing.T) {
-	for name, readOnly := range map[string]bool{"read-write root": false, "read-only root": true} {
+	for name, c := range map[string]struct{ readOnly, network bool }{
+		"read-write root": {false, false}, "read-only root": {true, false}, "with a network": {false, true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			host := t.TempDir()
 			for _, d := range []string{"rw", "ro"} {
@@ -212,7 +232,10 @@ func TestFiles(t *testing.T) {
 					{Host: filepath.Join(host, "ro", "file"), Guest: "/etc/app.conf", ReadOnly: true},
 				}
 				s.TerminationMessagePath = "/dev/termination-log"
-				if s.RootReadOnly = readOnly; readOnly {
+				if c.network {
+					s.Network = &bundle.Network{}
+				}
+				if s.RootReadOnly = c.readOnly; c.readOnly {
 					s.Args = append(s.Args, "read-only")
 				}
 			})

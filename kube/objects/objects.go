@@ -35,8 +35,8 @@ type Options struct {
 	OnChange func(kind, namespace, name string)
 	// Wait bounds each read; zero means DefaultWait.
 	Wait time.Duration
-	// Clock says when tokens grow old; nil for the real one.
-	Clock clock.PassiveClock
+	// Clock says when tokens grow old, and paces requests that are refused; nil for the real one.
+	Clock clock.Clock
 	// Jitter makes a random duration below its argument, by which a token is renewed sooner, so that not all Pods ask at
 	// once; nil for a random one.
 	Jitter func(below time.Duration) time.Duration

@@ -31,7 +31,7 @@ type node struct {
 	*Objects
 	t       *testing.T
 	client  *fake.Clientset
-	clock   *clocktesting.FakePassiveClock
+	clock   *clocktesting.FakeClock
 	changes chan change
 }
 
@@ -46,7 +46,7 @@ func prepareNode(t *testing.T, o Options, existing ...runtime.Object) *node {
 	t.Helper()
 	n := &node{
 		t: t, client: fake.NewClientset(existing...), changes: make(chan change, 100),
-		clock: clocktesting.NewFakePassiveClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)),
+		clock: clocktesting.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)),
 	}
 	o.Client, o.Clock = n.client, n.clock
 	o.OnChange = func(kind, namespace, name string) { n.changes <- change{kind, namespace, name} }

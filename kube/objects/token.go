@@ -11,6 +11,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -22,6 +23,8 @@ const (
 	tokenJitter = 10 * time.Second
 	// tokenRetry is when a token that could not be renewed is tried again, while the old one is good.
 	tokenRetry = 30 * time.Second
+	// lagPause is the first pause before a refused token is asked for again, which doubles until it is lagPauseMax.
+	lagPause, lagPauseMax = 10 * time.Millisecond, 640 * time.Millisecond
 	// defaultTokenSeconds is the API server's default.
 	defaultTokenSeconds = 3600
 	// defaultServiceAccount is that of a Pod that names none.
@@ -106,7 +109,7 @@ func (s *Objects) requestToken(ctx context.Context, pod *corev1.Pod, k tokenKey)
 	if k.audience != "" {
 		request.Spec.Audiences = []string{k.audience}
 	}
-	got, err := s.o.Client.CoreV1().ServiceAccounts(pod.Namespace).CreateToken(ctx, k.account, request, metav1.CreateOptions{})
+	got, err := s.createToken(ctx, pod.Namespace, k.account, request)
 	if err != nil {
 		return token{}, err
 	}
@@ -120,6 +123,26 @@ func (s *Objects) requestToken(ctx context.Context, pod *corev1.Pod, k tokenKey)
 		refreshAt = day
 	}
 	return token{text: got.Status.Token, refreshAt: refreshAt.Add(-s.o.Jitter(tokenJitter)), expires: expires}, nil
+}
+
+// createToken asks for a token, and again for about a second while it is refused: the authorizer and the admission of the
+// API server learn of a Pod from watches of their own, often later than its node does.
+func (s *Objects) createToken(
+	ctx context.Context, namespace, account string, request *authenticationv1.TokenRequest,
+) (*authenticationv1.TokenRequest, error) {
+	for pause := lagPause; ; pause *= 2 {
+		got, err := s.o.Client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
+		if !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) || pause > lagPauseMax {
+			return got, err
+		}
+		timer := s.o.Clock.NewTimer(pause)
+		select {
+		case <-timer.C():
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, err // says more than that there is no time left
+		}
+	}
 }
 
 func randomBelow(d time.Duration) time.Duration {

@@ -46,7 +46,7 @@ func newEntry(k key) *entry {
 // watchBackoff is the pause after a watch that failed. It begins short: the authorizer learns of a Pod at about the same
 // time as its node does.
 func watchBackoff() *wait.Backoff {
-	return &wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 10, Cap: 30 * time.Second}
+	return &wait.Backoff{Duration: 20 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 11, Cap: 30 * time.Second}
 }
 
 // tells says who is told of changes until ctx ends.

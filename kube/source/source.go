@@ -31,7 +31,7 @@ const (
 	// MaxFileBytes bounds a manifest. The API server takes no larger ones either.
 	MaxFileBytes = 1 << 20
 	// MaxFiles bounds the manifests of a directory.
-	MaxFiles = 5000
+	MaxFiles = 20_000
 	// MaxProblems bounds what is told of one manifest: a megabyte of nonsense has a hundred thousand.
 	MaxProblems = 25
 )
@@ -344,9 +344,10 @@ func (s *Source) choose(paths []string) ([]*corev1.Pod, []Problem) {
 // accept makes the decoded Pod the wanted one. The same Pod keeps the time at which it was first seen.
 func (s *Source) accept(path string, m *manifest) {
 	if m.accepted != nil && m.accepted.UID == m.decoded.UID {
+		m.decoded = m.accepted // one copy is enough
 		return
 	}
-	m.accepted = m.decoded.DeepCopy()
+	m.accepted = m.decoded
 	m.accepted.Annotations[SeenAnnotation] = s.o.Clock.Now().UTC().Format(time.RFC3339Nano)
 	m.accepted.Annotations[FileAnnotation] = path
 }
@@ -368,15 +369,17 @@ func (s *Source) report(problems []Problem) {
 // send tells OnPods the wanted Pods if they are not those that it knows.
 func (s *Source) send(pods []*corev1.Pod) {
 	uids := make([]string, 0, len(pods))
-	out := make([]*corev1.Pod, 0, len(pods))
 	for _, p := range pods {
 		uids = append(uids, string(p.UID))
-		out = append(out, p.DeepCopy())
 	}
 	slices.Sort(uids)
 	if s.sent != nil && slices.Equal(uids, s.sent) {
 		return
 	}
 	s.sent = uids
+	out := make([]*corev1.Pod, 0, len(pods))
+	for _, p := range pods {
+		out = append(out, p.DeepCopy())
+	}
 	s.o.OnPods(out)
 }

@@ -415,7 +415,7 @@ func TestTooManyFiles(t *testing.T) {
 	}
 	w.problems = make(chan source.Problem, source.MaxFiles+10)
 	w.start()
-	w.wantProblem("05000: this file and those after it are ignored: a directory may hold 5000 manifests (got 5001)")
+	w.wantProblem("20000: this file and those after it are ignored: a directory may hold 20000 manifests (got 20001)")
 	w.wantPods()
 }
 

@@ -162,6 +162,9 @@ func (m *Manager) Set(pod *corev1.Pod, status corev1.PodStatus) {
 	if apiequality.Semantic.DeepEqual(before.status, status) {
 		e.written = before.written
 		r.pods[pod.UID] = e
+		if !e.written { // a worker may be at it, which knows only the entry before
+			m.queue.Add(name)
+		}
 		return
 	}
 	r.pods[pod.UID] = e

@@ -34,16 +34,16 @@ type flight struct {
 // Compile fills the compile cache for a module in a process of its own, unless that was done before: one at a time for
 // each digest, bounded in number. It blocks and obeys ctx. An *InvalidModule is the module's fault.
 //
-// A marker file in the cache says that it was done, and by which shim. That the cache itself lost the module since does no
+// Shared shims run metered modules, which are compiled apart. A marker file in the cache says that it was done, and by which shim. That the cache itself lost the module since does no
 // harm: the shim that is to run it compiles it again.
-func (r *Runtime) Compile(ctx context.Context, module, digest string) error {
+func (r *Runtime) Compile(ctx context.Context, module, digest string, metered bool) error {
 	if !isDigest(digest) {
 		return fmt.Errorf("compile: digest: want sha256: and 64 hexadecimal digits (got %.80q)", digest)
 	}
 	if err := validatePath(module); err != nil {
 		return fmt.Errorf("compile: module: %w", err)
 	}
-	f, err := r.board(module, digest) //nolint:contextcheck // the compilation may outlive the caller that began it
+	f, err := r.board(compilation{module, digest, metered}) //nolint:contextcheck // the compilation may outlive the caller that began it
 	if err != nil {
 		return fmt.Errorf("compile %s: %w", digest, err)
 	}
@@ -56,26 +56,41 @@ func (r *Runtime) Compile(ctx context.Context, module, digest string) error {
 	}
 }
 
-// board joins the compilation of the digest or starts it.
-func (r *Runtime) board(module, digest string) (*flight, error) {
+// compilation is what is compiled.
+type compilation struct {
+	module, digest string
+	metered        bool
+}
+
+// marker is the name of the file that says that it was done.
+func (c compilation) marker() string {
+	name := strings.TrimPrefix(c.digest, "sha256:")
+	if c.metered {
+		name += ".metered"
+	}
+	return name + ".ok"
+}
+
+// board joins the compilation or starts it.
+func (r *Runtime) board(c compilation) (*flight, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ctx.Err() != nil {
 		return nil, ErrClosed
 	}
-	if f := r.flights[digest]; f != nil && f.waiters > 0 {
+	if f := r.flights[c.marker()]; f != nil && f.waiters > 0 {
 		f.waiters++
 		return f, nil
 	}
 	ctx, cancel := context.WithCancel(r.ctx)
 	f := &flight{waiters: 1, cancel: cancel, done: make(chan struct{})}
-	r.flights[digest] = f
+	r.flights[c.marker()] = f
 	r.wg.Go(func() {
 		defer cancel()
-		err := r.compile(ctx, module, digest)
+		err := r.compile(ctx, c)
 		r.mu.Lock()
-		if r.flights[digest] == f {
-			delete(r.flights, digest)
+		if r.flights[c.marker()] == f {
+			delete(r.flights, c.marker())
 		}
 		r.mu.Unlock()
 		f.err = err
@@ -92,12 +107,12 @@ func (r *Runtime) leave(f *flight) {
 	}
 }
 
-func (r *Runtime) compile(ctx context.Context, module, digest string) error {
+func (r *Runtime) compile(ctx context.Context, c compilation) error {
 	identity, err := r.shimIdentity()
 	if err != nil {
-		return fmt.Errorf("compile %s: %w", digest, err)
+		return fmt.Errorf("compile %s: %w", c.digest, err)
 	}
-	marker := filepath.Join(r.cfg.CacheDir, strings.TrimPrefix(digest, "sha256:")+".ok")
+	marker := filepath.Join(r.cfg.CacheDir, c.marker())
 	if by, err := readBounded(marker); err == nil && string(by) == identity {
 		return nil
 	}
@@ -105,26 +120,29 @@ func (r *Runtime) compile(ctx context.Context, module, digest string) error {
 	case r.compiles <- struct{}{}:
 		defer func() { <-r.compiles }()
 	case <-ctx.Done():
-		return fmt.Errorf("compile %s: %w", digest, context.Cause(ctx))
+		return fmt.Errorf("compile %s: %w", c.digest, context.Cause(ctx))
 	}
-	if err := r.runCompiler(ctx, module, digest); err != nil {
+	if err := r.runCompiler(ctx, c); err != nil {
 		return err
 	}
 	return writeFile(marker, []byte(identity))
 }
 
-func (r *Runtime) runCompiler(ctx context.Context, module, digest string) error {
-	cgroups := r.createCompileCgroup(digest)
+func (r *Runtime) runCompiler(ctx context.Context, c compilation) error {
+	cgroups := r.createCompileCgroup(c.digest)
 	defer r.removeCgroups(cgroups)
 	var stderr head
-	cmd := exec.CommandContext(ctx, r.cfg.Shim, "compile", "--module", module, "--cache", r.cfg.CacheDir)
+	cmd := exec.CommandContext(ctx, r.cfg.Shim, "compile", "--module", c.module, "--cache", r.cfg.CacheDir)
+	if c.metered {
+		cmd.Args = append(cmd.Args, "--metered", "true")
+	}
 	cmd.Env, cmd.Dir = r.env(), r.cfg.CacheDir
 	cmd.Stderr = &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second // for a grandchild that holds stderr open; there is none
 	if err := startNice(cmd, cgroups); err != nil {
-		return fmt.Errorf("compile %s: %w", digest, err)
+		return fmt.Errorf("compile %s: %w", c.digest, err)
 	}
 	err := cmd.Wait()
 	text := strings.TrimSpace(strings.ToValidUTF8(stderr.b.String(), "\uFFFD"))
@@ -133,13 +151,13 @@ func (r *Runtime) runCompiler(ctx context.Context, module, digest string) error 
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return fmt.Errorf("compile %s: %w", digest, context.Cause(ctx))
+		return fmt.Errorf("compile %s: %w", c.digest, context.Cause(ctx))
 	case errors.As(err, &exit) && exit.ExitCode() == ExitInvalidModule:
 		return &InvalidModule{Text: text}
 	case r.usage(cgroups).OOMKills > 0:
-		return fmt.Errorf("compile %s: compiler needs more memory than compileMemoryBytes (%d)", digest, r.cfg.CompileMemoryBytes)
+		return fmt.Errorf("compile %s: compiler needs more memory than compileMemoryBytes (%d)", c.digest, r.cfg.CompileMemoryBytes)
 	default:
-		return fmt.Errorf("compile %s: %w: %s", digest, err, text)
+		return fmt.Errorf("compile %s: %w: %s", c.digest, err, text)
 	}
 }
 

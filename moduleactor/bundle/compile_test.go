@@ -85,12 +85,12 @@ func TestCompileOnce(t *testing.T) {
 	f := newFixture(t, root, nil)
 	path, digest := module(t, 1, "ok")
 	for range 2 {
-		if err := f.Compile(t.Context(), path, digest); err != nil {
+		if err := f.Compile(t.Context(), path, digest, false); err != nil {
 			t.Fatal(err)
 		}
 	}
 	again := newFixture(t, root, nil) // another daemon
-	if err := again.Compile(t.Context(), path, digest); err != nil {
+	if err := again.Compile(t.Context(), path, digest, false); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.trace(); len(got) != 2 {
@@ -106,7 +106,7 @@ func TestCompileOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.cfg.Shim = other
-	if err := f.Compile(t.Context(), path, digest); err != nil {
+	if err := f.Compile(t.Context(), path, digest, false); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.trace(); len(got) != 4 {
@@ -115,7 +115,7 @@ func TestCompileOnce(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(f.cfg.CacheDir, digest[len("sha256:"):]+".ok"), []byte("?"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Compile(t.Context(), path, digest); err != nil {
+	if err := f.Compile(t.Context(), path, digest, false); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.trace(); len(got) != 6 {
@@ -127,23 +127,23 @@ func TestCompileFails(t *testing.T) {
 	f := newFixture(t, t.TempDir(), nil)
 	path, digest := module(t, 1, "invalid")
 	var invalid *InvalidModule
-	if err := f.Compile(t.Context(), path, digest); !errors.As(err, &invalid) || invalid.Text != "invalid magic number" {
+	if err := f.Compile(t.Context(), path, digest, false); !errors.As(err, &invalid) || invalid.Text != "invalid magic number" {
 		t.Errorf("invalid: %v", err)
 	}
 	path, digest = module(t, 2, "fail")
-	err := f.Compile(t.Context(), path, digest)
+	err := f.Compile(t.Context(), path, digest, false)
 	if err == nil || errors.As(err, &invalid) || !strings.Contains(err.Error(), "exit status 1: no space left") || len(err.Error()) > maxMessage+200 {
 		t.Errorf("failing compiler: %.300v", err)
 	}
 	path, digest = module(t, 3, "ok")
-	if err := f.Compile(t.Context(), path, "sha256:../../x"); err == nil || !strings.Contains(err.Error(), "digest: want sha256:") {
+	if err := f.Compile(t.Context(), path, "sha256:../../x", false); err == nil || !strings.Contains(err.Error(), "digest: want sha256:") {
 		t.Errorf("hostile digest: %v", err)
 	}
-	if err := f.Compile(t.Context(), "m.wasm", digest); err == nil || !strings.Contains(err.Error(), "module: want a clean absolute path") {
+	if err := f.Compile(t.Context(), "m.wasm", digest, false); err == nil || !strings.Contains(err.Error(), "module: want a clean absolute path") {
 		t.Errorf("relative module: %v", err)
 	}
 	f.cfg.Shim += "-not"
-	if err := f.Compile(t.Context(), path, digest); !errors.Is(err, os.ErrNotExist) {
+	if err := f.Compile(t.Context(), path, digest, false); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no shim: %v", err)
 	}
 }
@@ -158,7 +158,7 @@ func TestCompileBounds(t *testing.T) {
 		path, digest := module(t, n, "wait")
 		paths = append(paths, path)
 		for range callers {
-			wg.Go(func() { errs <- f.Compile(t.Context(), path, digest) })
+			wg.Go(func() { errs <- f.Compile(t.Context(), path, digest, false) })
 		}
 	}
 	eventually(t, "two compilers run", func() bool { return len(f.trace()) == 2 })
@@ -198,13 +198,13 @@ func TestCompileCanceled(t *testing.T) {
 	second, cancelSecond := context.WithCancel(t.Context())
 	defer cancelSecond()
 	errs := make(chan error, 2)
-	go func() { errs <- f.Compile(first, path, digest) }()
+	go func() { errs <- f.Compile(first, path, digest, false) }()
 	eventually(t, "the compiler runs", func() bool { return len(f.trace()) == 2 })
-	go func() { errs <- f.Compile(second, path, digest) }()
+	go func() { errs <- f.Compile(second, path, digest, false) }()
 	eventually(t, "both wait", func() bool {
 		f.Runtime.mu.Lock()
 		defer f.Runtime.mu.Unlock()
-		return f.flights[digest].waiters == 2
+		return f.flights[compilation{digest: digest}.marker()].waiters == 2
 	})
 	var pid, nice int
 	if _, err := fmt.Sscanf(f.trace()[1], "pid %d nice %d", &pid, &nice); err != nil {
@@ -236,7 +236,7 @@ func TestCgroupOfCompiler(t *testing.T) {
 	f := newFixture(t, root, func(c *Config) { c.Cgroups, c.CompileMemoryBytes = cg, 1<<30 })
 	path, digest := module(t, 1, "fail")
 	cg.usage.OOMKills = 1
-	err := f.Compile(t.Context(), path, digest)
+	err := f.Compile(t.Context(), path, digest, false)
 	if err == nil || !strings.Contains(err.Error(), "needs more memory than compileMemoryBytes (1073741824)") {
 		t.Errorf("got %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"strings"
 )
 
 // The files of an attempt's directory.
@@ -27,6 +28,8 @@ const (
 	LockFD = 3
 	// ReadyFD is the write end of a pipe; one byte says that state.json is written and _start is about to be entered.
 	ReadyFD = 4
+	// ListenersFD is the first of the spec's Listeners.
+	ListenersFD = 5
 )
 
 // ExitInvalidModule is the exit code of `wazlet-shim compile` for a module that the compiler refuses; stderr says why.
@@ -83,6 +86,35 @@ func NewContainerID() string {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails: it ends the process instead
 	return containerIDPrefix + hex.EncodeToString(b[:])
+}
+
+// SharedShim is the name of the shared shim of a node or, if there is one for each, of a namespace.
+func SharedShim(namespace string) string {
+	if namespace == "" {
+		return nodeShim
+	}
+	return namespaceShims + namespace
+}
+
+const (
+	nodeShim       = "node"
+	namespaceShims = "ns-"
+)
+
+// ShimDir is the directory of a shared shim: its lock, its pid, its socket and what it says.
+func ShimDir(root, name string) (string, error) {
+	if err := validateShim(name); err != nil {
+		return "", err
+	}
+	return filepath.Join(root, "shims", name), nil
+}
+
+func validateShim(name string) error {
+	namespace, ok := strings.CutPrefix(name, namespaceShims)
+	if name == nodeShim || ok && isLabel(namespace) {
+		return nil
+	}
+	return fmt.Errorf("shim: want %s or %s and a namespace (got %.80q)", nodeShim, namespaceShims, name)
 }
 
 func validateUID(uid string) error {

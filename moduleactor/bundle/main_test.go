@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 // FakeShim is the path of testdata/fakeshim, built once.
@@ -201,10 +202,21 @@ func shims(t *testing.T, root string) []int {
 	return pids
 }
 
+// killShims returns when the processes are over: one that is dying has no command line any more, but still its lock and
+// its sockets.
 func killShims(t *testing.T, root string) {
 	t.Helper()
 	for _, pid := range shims(t, root) {
+		pidfd, err := pidfdOpen(pid)
+		if err != nil {
+			continue // it has gone meanwhile
+		}
 		_ = syscall.Kill(pid, syscall.SIGKILL)
+		eventually(t, "the shim is dead", func() bool {
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 0)
+			return err == nil && n == 1
+		})
+		_ = unix.Close(pidfd)
 	}
 	eventually(t, "all shims are gone", func() bool {
 		for _, pid := range shims(t, root) {

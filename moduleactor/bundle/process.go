@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,8 @@ type Process struct {
 	// child is nil for a shim that an earlier daemon started.
 	child *os.Process
 	pidfd *os.File
+	// link is the shared shim that runs it; nil: it has a process of its own, and pidfd.
+	link *link
 	// ready is the read end of the pipe of a child.
 	ready *os.File
 
@@ -88,6 +91,9 @@ func (p *Process) Signal(kill bool) error {
 		return p.err
 	default:
 	}
+	if p.link != nil {
+		return p.link.signal(p, kill)
+	}
 	sig := unix.SIGTERM
 	if kill {
 		sig = unix.SIGKILL
@@ -108,7 +114,7 @@ func (p *Process) Signal(kill bool) error {
 // Spec is the attempt's spec as it was started. Of an attempt whose spec.json is damaged it has the ID alone.
 func (p *Process) Spec() Spec { return p.spec }
 
-// PID is the shim's process ID; 0 when the attempt had ended before it was adopted.
+// PID is the shim's process ID, which many share in a shared shim; 0 when the attempt had ended before it was adopted.
 func (p *Process) PID() int { return p.pid }
 
 // run owns a live process from now on: its only goroutine but for the start.
@@ -128,11 +134,29 @@ func (p *Process) run() {
 		p.err = ErrClosed
 	} else {
 		p.bury(err)
+		p.hearOut(started)
 	}
 	p.closeFiles()
+	p.over()
+	<-started
+}
+
+// hearOut takes the last words of a shim that is dead. Its pipe has ended, unless somebody else has it.
+func (p *Process) hearOut(done <-chan struct{}) {
+	if p.ready == nil {
+		return
+	}
+	_ = p.ready.SetReadDeadline(time.Now().Add(lastWords))
+	<-done
+}
+
+// lastWords is far more than it takes to read a pipe.
+const lastWords = time.Second
+
+// over tells everyone that the attempt has ended.
+func (p *Process) over() {
 	p.rt.forget(p)
 	close(p.done)
-	<-started
 }
 
 func (p *Process) closeFiles() {
@@ -142,15 +166,44 @@ func (p *Process) closeFiles() {
 	_ = p.pidfd.Close()
 }
 
-// release makes run return although the shim lives.
-func (p *Process) release() { _ = p.pidfd.SetReadDeadline(time.Unix(1, 0)) }
+// release makes run return although the shim lives. A shared shim's link does that for all it runs.
+func (p *Process) release() {
+	if p.pidfd != nil {
+		_ = p.pidfd.SetReadDeadline(time.Unix(1, 0))
+	}
+}
 
-// awaitReady waits for the byte that a shim sends after it has written state.json.
+// awaitReady waits for the byte that a shim sends after it has written state.json, and then takes what it says of the guest,
+// line by line, until it is dead or the Runtime is closed.
 func (p *Process) awaitReady() {
 	var b [1]byte
 	if _, err := io.ReadFull(p.ready, b[:]); err != nil {
 		return // it died, or the runtime was closed
 	}
+	p.entry()
+	var rest []byte
+	for buf := make([]byte, maxRefusal); ; {
+		n, err := p.ready.Read(buf)
+		if err != nil {
+			return
+		}
+		rest = append(rest, buf[:n]...)
+		for {
+			line, more, ok := bytes.Cut(rest, []byte("\n"))
+			if !ok {
+				break
+			}
+			p.rt.refused(p, string(line))
+			rest = more
+		}
+		if len(rest) > maxRefusal {
+			rest = nil // no shim of ours writes such lines
+		}
+	}
+}
+
+// entry is told that state.json is written.
+func (p *Process) entry() {
 	if !p.loadState() {
 		p.setState(State{PID: p.pid, StartedAt: p.rt.now()})
 	}
@@ -194,6 +247,11 @@ func (p *Process) bury(werr error) {
 		}
 	}
 	d.usage = p.rt.usage(p.spec.Cgroups)
+	p.settle(d)
+}
+
+// settle records how the attempt ended.
+func (p *Process) settle(d death) {
 	lock, err := p.rt.lockDead(p.dir)
 	if err != nil {
 		// The directory was removed under the shim, or the runtime is being closed.

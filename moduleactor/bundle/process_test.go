@@ -136,7 +136,7 @@ func TestCloseLeavesShims(t *testing.T) {
 	if _, err := f.Start(t.Context(), testSpec(root, 1, "run"), Limits{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Start: %v", err)
 	}
-	if err := f.Compile(t.Context(), "/m", testSpec(root, 0).ModuleDigest); !errors.Is(err, ErrClosed) {
+	if err := f.Compile(t.Context(), "/m", testSpec(root, 0).ModuleDigest, false); !errors.Is(err, ErrClosed) {
 		t.Errorf("Compile: %v", err)
 	}
 	if _, err := f.Adopt(t.Context(), p.id); !errors.Is(err, ErrClosed) {

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,6 +64,12 @@ type Config struct {
 	CacheDir string
 	// MaxParallelCompiles bounds the compilers that run at once; 0 means 1.
 	MaxParallelCompiles int
+	// LogsDir is the directory that all logs of shared shims' containers are below; empty: Root. A shared shim can write
+	// nowhere but there, in Root and in CacheDir.
+	LogsDir string
+	// Heartbeat is how often shared shims are asked whether they live; 0 means 5 s. One that does not answer within four of
+	// them is killed.
+	Heartbeat time.Duration
 	// CompileMemoryBytes bounds each compiler, where cgroups are writable; 0 means no bound.
 	CompileMemoryBytes int64
 	// Cgroups is nil where there are none: shims then run without limits of the kernel.
@@ -72,19 +79,27 @@ type Config struct {
 	// Warn is told of what went wrong without being anyone's failure: a *CgroupError (once), an exit.json that could not
 	// be written. It is called from any goroutine and must not block. Nil: ignored.
 	Warn func(error)
+	// Refused is told of what was refused to a guest, once it runs: a connection, in the words of an Event. It is called
+	// from any goroutine and must not block. Nil: ignored. A shim tells only the daemon that started it, a shared one all.
+	Refused func(spec Spec, text string)
 	// Env is added to the environment of shims, which is otherwise all but empty.
 	Env []string
 }
 
 func (c *Config) validate() error {
 	var errs []error
-	for _, p := range []struct{ field, path string }{{"root", c.Root}, {"shim", c.Shim}, {"cacheDir", c.CacheDir}} {
+	for _, p := range []struct{ field, path string }{
+		{"root", c.Root}, {"shim", c.Shim}, {"cacheDir", c.CacheDir}, {"logsDir", cmp.Or(c.LogsDir, "/")},
+	} {
 		if err := validatePath(p.path); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", p.field, err))
 		}
 	}
 	if c.MaxParallelCompiles < 0 {
 		errs = append(errs, fmt.Errorf("maxParallelCompiles: want 0 or more (got %d)", c.MaxParallelCompiles))
+	}
+	if c.Heartbeat < 0 {
+		errs = append(errs, fmt.Errorf("heartbeat: want 0 or more (got %s)", c.Heartbeat))
 	}
 	if c.CompileMemoryBytes < 0 {
 		errs = append(errs, fmt.Errorf("compileMemoryBytes: want 0 or more (got %d)", c.CompileMemoryBytes))
@@ -114,7 +129,9 @@ type Runtime struct {
 
 	mu       sync.Mutex
 	live     map[ID]*Process
-	flights  map[string]*flight // by module digest
+	shims    map[string]*shared // by name
+	links    map[*link]struct{}
+	flights  map[string]*flight // by marker
 	identity shimIdentity
 
 	// adoptFor is how long an attempt may be neither dead nor adoptable: a shim that is being started writes its pid first.
@@ -126,6 +143,12 @@ type Runtime struct {
 type realClock struct{}
 
 func (realClock) Now() time.Time { return time.Now() }
+
+func (r *Runtime) refused(p *Process, text string) {
+	if r.cfg.Refused != nil && text != "" {
+		r.cfg.Refused(p.spec, text)
+	}
+}
 
 // New checks the configuration, makes the directories and clears what an interrupted removal left. The Runtime must be
 // closed. It is an error on anything but Linux.
@@ -139,6 +162,8 @@ func New(cfg Config) (*Runtime, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = realClock{}
 	}
+	cfg.LogsDir = cmp.Or(cfg.LogsDir, cfg.Root)
+	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, defaultHeartbeat)
 	for _, d := range []string{PodsDir(cfg.Root), cfg.CacheDir} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, err
@@ -152,6 +177,7 @@ func New(cfg Config) (*Runtime, error) {
 		cfg: cfg, ctx: ctx, cancel: cancel,
 		compiles: make(chan struct{}, max(1, cfg.MaxParallelCompiles)),
 		live:     map[ID]*Process{}, flights: map[string]*flight{},
+		shims: map[string]*shared{}, links: map[*link]struct{}{},
 		adoptFor: 30 * time.Second, reached: func(string) {},
 	}, nil
 }
@@ -162,6 +188,9 @@ func (r *Runtime) Close() error {
 	r.cancel()
 	for _, p := range r.live {
 		p.release()
+	}
+	for l := range r.links {
+		l.release()
 	}
 	r.mu.Unlock()
 	r.wg.Wait()
@@ -217,6 +246,14 @@ func (r *Runtime) adopt(dir string, id ID) (*Process, error) {
 	}
 	if !errors.Is(err, ErrBusy) {
 		return nil, fmt.Errorf("adopt %s: %w", id, err)
+	}
+	if spec.Shim == "" { // or spec.json is damaged
+		if st, err := ReadState(dir); err == nil {
+			spec.Shim = st.Shim
+		}
+	}
+	if spec.Shim != "" {
+		return r.adoptShared(newProcess(r, dir, spec))
 	}
 	who, err := readPID(dir)
 	if err != nil {
@@ -284,6 +321,12 @@ func (r *Runtime) forget(p *Process) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.live, p.id)
+}
+
+func (r *Runtime) unlink(l *link) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.links, l)
 }
 
 // lockDead takes the lock of an attempt whose shim is dead. Someone else may hold it for moments: a Scan, or a child

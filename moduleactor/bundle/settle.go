@@ -26,6 +26,8 @@ type death struct {
 	state *os.ProcessState
 	usage Usage
 	at    time.Time
+	// why is what the message says if nothing else does.
+	why string
 }
 
 // settle returns how the attempt in dir ended. Where the shim did not live to write that, it is made up from what is
@@ -61,7 +63,7 @@ func (d death) synthesize(dir string) Exit {
 	st, err := ReadState(dir)
 	entered := err == nil
 	// Nobody saw an orphan die; when it was found dead is the best there is.
-	e := Exit{Code: exitKilled, Reason: Killed, StartedAt: st.StartedAt, FinishedAt: d.at}
+	e := Exit{Code: exitKilled, Reason: Killed, Message: d.why, StartedAt: st.StartedAt, FinishedAt: d.at}
 	d.fill(&e)
 	switch ws, ok := d.waitStatus(); {
 	case d.usage.OOMKills > 0:

@@ -1,7 +1,12 @@
 // Package bundle is the file contract between the daemon and its shims: one directory for each attempt to run a container.
 package bundle
 
-import "time"
+import (
+	"time"
+
+	"github.com/wazlet/wazlet/moduleactor/egress"
+	"github.com/wazlet/wazlet/moduleactor/resolver"
+)
 
 // Spec is spec.json: everything a shim must know to run one attempt of one container. The daemon writes it before it
 // starts the shim; nobody changes it afterwards.
@@ -35,6 +40,9 @@ type Spec struct {
 	RootReadOnly bool    `json:"rootReadOnly,omitempty"`
 	Mounts       []Mount `json:"mounts,omitempty"`
 
+	// Listeners are the sockets that the shim inherits, from ListenersFD on, in this order.
+	Listeners []Listener `json:"listeners,omitempty"`
+
 	// MemoryBytes bounds the guest's linear memory; 0 means the engine's own bound (4 GiB).
 	MemoryBytes int64 `json:"memoryBytes,omitempty"`
 
@@ -43,6 +51,15 @@ type Spec struct {
 	Stdin     bool `json:"stdin,omitempty"`
 	StdinOnce bool `json:"stdinOnce,omitempty"`
 	TTY       bool `json:"tty,omitempty"`
+	// Shim names the shared shim that runs the attempt beside others; empty: it has a process of its own.
+	Shim string `json:"shim,omitempty"`
+	// CPUMillicores bounds what an attempt in a shared shim computes; 0 means no bound. That of a process is its cgroup's.
+	CPUMillicores int64 `json:"cpuMillicores,omitempty"`
+
+	// Signals gives the guest a descriptor that yields SIGTERM and SIGHUP; then SIGTERM does not end the shim.
+	Signals bool `json:"signals,omitempty"`
+	// Network is what sockets that the guest opens itself may do. Nil: it can open none.
+	Network *Network `json:"network,omitempty"`
 
 	// Log is where stdout and stderr go. Nil: to the shim's own stdout and stderr, as `wazlet try` wants it.
 	Log *Log `json:"log,omitempty"`
@@ -55,6 +72,9 @@ type Spec struct {
 	Landlock bool `json:"landlock"`
 }
 
+// UsesGrace tells whether the guest can make use of the time after SIGTERM. Any other is ended by its shim at once.
+func (s *Spec) UsesGrace() bool { return s.Signals || len(s.Listeners) > 0 }
+
 // SpecVersion is the version of Spec that this build reads and writes.
 const SpecVersion = 1
 
@@ -64,6 +84,14 @@ type Mount struct {
 	Host     string `json:"host"`
 	Guest    string `json:"guest"`
 	ReadOnly bool   `json:"readOnly,omitempty"`
+}
+
+// Network is a guest's place in the network.
+type Network struct {
+	// Egress says where it may connect to; its own addresses are the Pod's.
+	Egress egress.Policy `json:"egress"`
+	// DNS is how names are resolved.
+	DNS resolver.Config `json:"dns"`
 }
 
 // Log is a CRI log file with rotation.
@@ -79,6 +107,8 @@ type State struct {
 	// StartTicks is field 22 of /proc/PID/stat; with it a reused pid is told from the shim.
 	StartTicks uint64    `json:"startTicks"`
 	StartedAt  time.Time `json:"startedAt"`
+	// Shim is the spec's: PID is that of a process that runs other attempts too.
+	Shim string `json:"shim,omitempty"`
 }
 
 // ExitReason is why a guest ended, as the shim (or whoever found it dead) saw it.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 
 	"github.com/wazlet/wazlet/moduleactor/bundle/ctl"
 )
@@ -31,14 +30,17 @@ func (r *Runtime) Start(ctx context.Context, spec Spec, limits Limits) (*Process
 	if err != nil {
 		return nil, err
 	}
-	p, err := r.start(newProcess(r, dir, spec), limits)
+	if spec.Shim != "" {
+		spec.CPUMillicores = limits.CPUMillicores
+	}
+	p, err := r.start(ctx, newProcess(r, dir, spec), limits)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", spec.ID(), err)
 	}
 	return p, nil
 }
 
-func (r *Runtime) start(p *Process, limits Limits) (*Process, error) {
+func (r *Runtime) start(ctx context.Context, p *Process, limits Limits) (*Process, error) {
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -52,14 +54,28 @@ func (r *Runtime) start(p *Process, limits Limits) (*Process, error) {
 	if err := r.checkFresh(p.dir, p.id); err != nil {
 		return nil, err
 	}
-	p.spec.Cgroups = r.createCgroups(p.id, limits)
+	sockets, err := bindAll(p.spec.Listeners)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(sockets) // as the lock
+	if p.spec.Shim == "" {
+		p.spec.Cgroups = r.createCgroups(p.id, limits)
+	}
 	r.reached("cgroup")
 	if err := WriteSpec(p.dir, p.spec); err != nil {
 		r.undo(p)
 		return nil, err
 	}
 	r.reached("spec")
-	if err := r.fork(p, lock); err != nil {
+	if p.spec.Shim != "" {
+		shared, err := r.share(ctx, p, append([]*os.File{lock}, sockets...))
+		if err != nil {
+			r.undo(p)
+		}
+		return shared, err
+	}
+	if err := r.fork(p, lock, sockets); err != nil {
 		r.undo(p)
 		return nil, err
 	}
@@ -136,12 +152,10 @@ func cgroupName(id ID) string { return id.PodUID + "/" + id.Container + "-" + st
 
 // fork starts the shim as leader of its own session, so that neither the daemon's terminal nor its end reaches it, and
 // writes the pid file.
-func (r *Runtime) fork(p *Process, lock *os.File) (err error) {
+func (r *Runtime) fork(p *Process, lock *os.File, sockets []*os.File) (err error) {
 	var files []*os.File
 	defer func() {
-		for _, f := range files {
-			_ = f.Close()
-		}
+		closeAll(files)
 		if err != nil && p.ready != nil {
 			_ = p.ready.Close()
 		}
@@ -167,39 +181,15 @@ func (r *Runtime) fork(p *Process, lock *os.File) (err error) {
 	p.child, err = os.StartProcess(r.cfg.Shim, []string{r.cfg.Shim, "run", "--bundle", p.dir}, &os.ProcAttr{
 		Dir:   p.dir,
 		Env:   r.env(),
-		Files: []*os.File{null, out, out, lock, signal}, // the last two are LockFD and ReadyFD
+		Files: append([]*os.File{null, out, out, lock, signal}, sockets...), // from LockFD, ReadyFD, ListenersFD on
 		Sys:   shimAttr(&pidfd),
 	})
 	if err != nil {
 		return err
 	}
 	r.reached("fork")
-	return p.own(pidfd)
-}
-
-// own makes the forked shim's process known. A shim that nobody could find again is ended.
-func (p *Process) own(pidfd int) error {
 	p.pid = p.child.Pid
-	err := errors.New("no pidfd: Linux 5.10 or newer is needed")
-	if pidfd >= 0 {
-		if err = syscall.SetNonblock(pidfd, true); err == nil {
-			p.pidfd = os.NewFile(uintptr(pidfd), "pidfd")
-		}
-	}
-	var ticks uint64
-	if err == nil {
-		ticks, err = StartTicks(p.pid)
-	}
-	if err == nil {
-		err = writePID(p.dir, procID{pid: p.pid, startTicks: ticks})
-	}
-	if err != nil {
-		_ = p.child.Kill()
-		_, _ = p.child.Wait()
-		if p.pidfd != nil {
-			_ = p.pidfd.Close()
-		}
-	}
+	p.pidfd, err = adoptChild(p.dir, p.child, pidfd)
 	return err
 }
 

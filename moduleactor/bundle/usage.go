@@ -15,7 +15,7 @@ import (
 type Sample struct {
 	// At is when it was taken, StartedAt when the guest's _start was entered; zero before.
 	At, StartedAt time.Time
-	// CPU is the time of processors so far.
+	// CPU is the time of processors so far. That of an attempt in a shared shim is its guest's alone, and so is its memory.
 	CPU time.Duration
 	// WorkingSetBytes is the part of MemoryBytes that the kernel cannot simply drop, RSSBytes the anonymous part.
 	MemoryBytes, WorkingSetBytes, RSSBytes uint64
@@ -30,15 +30,22 @@ type Meter interface {
 }
 
 // Usage measures an attempt: its cgroup, or its process where there is none. Not ok: it does not run. It opens a few small
-// files and does not block.
+// files, or asks the shared shim, and blocks for no more than a second.
 func (r *Runtime) Usage(id ID) (s Sample, ok bool) {
 	p := r.lookup(id)
 	if p == nil {
 		return Sample{}, false
 	}
-	s, err := r.sample(p)
-	// A process that is alive after it was measured is the one that was measured, whatever happens to process IDs.
-	if err != nil || p.dead() {
+	var err error
+	if p.link != nil {
+		s, err = p.link.sample(p)
+	} else {
+		s, err = r.sample(p)
+		if err == nil && p.dead() { // one that is alive now is the one that was measured, whatever happens to process IDs
+			err = os.ErrProcessDone
+		}
+	}
+	if err != nil {
 		return Sample{}, false
 	}
 	s.At = r.now()

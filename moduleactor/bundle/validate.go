@@ -34,9 +34,21 @@ func (s *Spec) Validate() error {
 	if len(s.Args) == 0 {
 		add("args", "want at least argv[0]")
 	}
-	errs = append(errs, s.validateStrings(), s.validateMounts())
+	errs = append(errs, s.validateStrings(), s.validateMounts(), s.validateListeners())
 	if s.MemoryBytes < 0 {
 		add("memoryBytes", "want 0 or more (got %d)", s.MemoryBytes)
+	}
+	if s.CPUMillicores < 0 {
+		add("cpuMillicores", "want 0 or more (got %d)", s.CPUMillicores)
+	}
+	if s.Shim != "" {
+		errs = append(errs, validateShim(s.Shim))
+		if len(s.Listeners) > maxSharedListeners {
+			add("listeners", "want at most %d with a shared shim (got %d)", maxSharedListeners, len(s.Listeners))
+		}
+		if s.Log == nil {
+			add("log", "want one with a shared shim, which has no output of its own")
+		}
 	}
 	if s.Log != nil && (s.Log.MaxBytes < 0 || s.Log.MaxFiles < 0) {
 		add("log", "maxBytes and maxFiles: want 0 or more (got %d and %d)", s.Log.MaxBytes, s.Log.MaxFiles)
@@ -110,6 +122,9 @@ func validatePath(p string) error {
 func (s *State) validate() error {
 	if s.PID <= 0 {
 		return fmt.Errorf("pid: want more than 0 (got %d)", s.PID)
+	}
+	if s.Shim != "" {
+		return validateShim(s.Shim)
 	}
 	return nil
 }

@@ -124,6 +124,21 @@ func TestAsk(t *testing.T) {
 	}
 }
 
+func TestExcept(t *testing.T) {
+	for _, tc := range []struct{ whole, part, want string }{
+		{"127.0.0.0/8", "127.88.0.0/16", "127.128.0.0/9 127.0.0.0/10 127.96.0.0/11 127.64.0.0/12 127.80.0.0/13 127.92.0.0/14 127.90.0.0/15 127.89.0.0/16"},
+		{"127.0.0.0/8", "10.244.0.0/24", "127.0.0.0/8"},
+		{"127.0.0.0/8", "", "127.0.0.0/8"},
+		{"127.0.0.0/8", "127.0.0.0/8", ""},
+		{"127.0.0.0/8", "0.0.0.0/0", "127.0.0.0/8"},
+		{"2001:db8::/32", "2001:db8:8000::/34", "2001:db8::/33 2001:db8:c000::/34"},
+	} {
+		if got := strings.Join(egress.Except(tc.whole, tc.part), " "); got != tc.want {
+			t.Errorf("%s but %s: %s, want %s", tc.whole, tc.part, got, tc.want)
+		}
+	}
+}
+
 func rules(t *testing.T, text string) []egress.Rule {
 	t.Helper()
 	out, err := egress.ParseList(text)

@@ -11,6 +11,8 @@ import (
 type Policy struct {
 	// Own are the Pod's addresses, which it always reaches.
 	Own []netip.Addr `json:"own,omitempty"`
+	// Always is what every Pod reaches, whatever Deny says: its name servers.
+	Always []Rule `json:"always,omitempty"`
 	// Ask is what the Pod's annotation asks for.
 	Ask []Rule `json:"ask,omitempty"`
 	// Allow is what the node lets Pods ask for, Deny what it never does.
@@ -57,6 +59,9 @@ func (p Policy) Check(to netip.AddrPort, names ...string) error {
 	}
 	find := func(rules []Rule) int {
 		return slices.IndexFunc(rules, func(r Rule) bool { return r.matches(to, known) })
+	}
+	if find(p.Always) >= 0 {
+		return nil
 	}
 	if find(p.Ask) < 0 {
 		return &Refused{To: to, Names: known}

@@ -153,6 +153,15 @@ func parsePort(text string) (uint16, error) {
 	return uint16(n), nil
 }
 
+// Address is the rule for one port of one address.
+func Address(a netip.Addr, port uint16) Rule {
+	a = a.Unmap().WithZone("")
+	return Rule{prefix: netip.PrefixFrom(a, a.BitLen()), first: port, last: port}
+}
+
+// Everything matches all destinations.
+func Everything() Rule { return Rule{last: 65535} }
+
 // matches tells whether the destination is the rule's. Names are canonical.
 func (r Rule) matches(to netip.AddrPort, names []string) bool {
 	if to.Port() < r.first || to.Port() > r.last {

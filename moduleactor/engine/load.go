@@ -39,6 +39,11 @@ type Source struct {
 	// CacheDir is where compiled modules are kept, each in a directory named by the module's sha256, so that whoever
 	// removes a module can remove its code. Its content is executed: only root may write there. Empty: no cache.
 	CacheDir string
+	// Meter makes the guest count what it executes, so that Run's context ends it while it computes too, and Guest.CPU and
+	// Guest.CPUMillicores work. It takes about a quarter more time.
+	Meter bool
+	// MaxTable is how many elements the tables of the guest can have together; 0 means DefaultMaxTable.
+	MaxTable uint32
 }
 
 // Program is a compiled module. Run may be called by many goroutines at once, Close when none runs.
@@ -50,6 +55,7 @@ type Program struct {
 	// provided is set once the WASI modules are instantiated, which providing guards.
 	providing sync.Mutex
 	provided  bool
+	metered   bool
 	// cacheErr is why the cache was not used.
 	cacheErr error
 }
@@ -87,20 +93,20 @@ func Load(ctx context.Context, src Source) (*Program, error) {
 		return nil, &InvalidModule{Text: strings.Join(problems, "; ")}
 	}
 	if src.CacheDir == "" {
-		return compile(ctx, src.Code, module, "")
+		return compile(ctx, src, module, "")
 	}
 	dir := CacheOf(src.CacheDir, digest)
-	p, first := compile(ctx, src.Code, module, dir)
+	p, first := compile(ctx, src, module, dir)
 	if first == nil || ctx.Err() != nil {
 		return p, first
 	}
 	// The cache or the module is at fault; a module that is refused is refused before the cache is looked at, and cheaply.
 	if err := removeAllIn(dir); err == nil {
-		if p, err = compile(ctx, src.Code, module, dir); err == nil || ctx.Err() != nil {
+		if p, err = compile(ctx, src, module, dir); err == nil || ctx.Err() != nil {
 			return p, err
 		}
 	}
-	p, err = compile(ctx, src.Code, module, "")
+	p, err = compile(ctx, src, module, "")
 	if err != nil {
 		return nil, err
 	}
@@ -117,11 +123,11 @@ func removeAllIn(dir string) error {
 	return err
 }
 
-// compile compiles with the cache in dir, if any. wazero's reader of cache entries trusts their lengths, so a panic there
-// is an error like any other.
-func compile(ctx context.Context, code []byte, module *wasm.Module, dir string) (p *Program, err error) {
+// compile rewrites and compiles the module, with the cache in dir, if any. wazero's reader of cache entries trusts their
+// lengths, so a panic there is an error like any other.
+func compile(ctx context.Context, src Source, module *wasm.Module, dir string) (p *Program, err error) {
 	cfg := wazero.NewRuntimeConfigCompiler().WithCoreFeatures(features).WithDebugInfoEnabled(false)
-	p = &Program{module: module}
+	p = &Program{module: module, metered: src.Meter}
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("compile: %v", r)
@@ -131,6 +137,11 @@ func compile(ctx context.Context, code []byte, module *wasm.Module, dir string) 
 			p = nil
 		}
 	}()
+	ready, err := src.prepare(module, dir)
+	if err != nil {
+		return p, err
+	}
+	defer ready.close()
 	if dir != "" {
 		if p.cache, err = wazero.NewCompilationCacheWithDir(dir); err != nil {
 			return p, err
@@ -139,7 +150,7 @@ func compile(ctx context.Context, code []byte, module *wasm.Module, dir string) 
 	}
 	ctx = experimental.WithCompilationWorkers(ctx, compileWorkers)
 	p.runtime = wazero.NewRuntimeWithConfig(ctx, cfg)
-	if p.compiled, err = p.runtime.CompileModule(ctx, code); err != nil {
+	if p.compiled, err = p.runtime.CompileModule(ctx, ready.code); err != nil {
 		if ctx.Err() != nil {
 			return p, fmt.Errorf("compile: %w", ctx.Err())
 		}

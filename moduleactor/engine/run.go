@@ -58,12 +58,18 @@ type Guest struct {
 	// Signals, if set, gives the guest a descriptor, its number in WAZLET_SIGNAL_FD, that yields one byte for each signal
 	// sent here. The channel should be buffered: a guest that does not look takes one.
 	Signals <-chan byte
+	// Drain, if set, can ask the guest to finish what its clients have begun.
+	Drain *wasi.Drain
 	// Network, if set, lets the guest open sockets itself, by WasmEdge's extension of WASI.
 	Network *wasi.Network
 	// MaxFiles limits the open descriptors; 0 means wasi.DefaultMaxFiles.
 	MaxFiles int
 	// Memory is the guest's memory; nil means NewMemory(0).
 	Memory *Memory
+	// CPU, if set, counts the CPU time of a metered guest. CPUMillicores holds a metered guest to so many thousandths of a
+	// CPU; 0 is no limit.
+	CPU           *CPU
+	CPUMillicores int64
 	// Entered, if set, is called right before _start is. An error is a StartError.
 	Entered func() error
 }
@@ -81,7 +87,7 @@ type Stop struct{ Result Result }
 func (s *Stop) Error() string { return fmt.Sprintf("%s: %s", s.Result.Reason, s.Result.Message) }
 
 // Run runs the program to its end, in this goroutine. When ctx ends, whatever the guest waits for ends at once, and so does
-// the guest; one that computes without calling the host goes on. The result is then that of the Stop which is the
+// the guest; one that computes without calling the host goes on, unless it is metered. The result is then that of the Stop which is the
 // context's cause, otherwise CodeStopped and the reason Stopped. The guest's memory is given back when Run returns.
 func (p *Program) Run(ctx context.Context, g Guest) Result {
 	if g.Memory == nil {
@@ -110,10 +116,17 @@ func (p *Program) canRun(ctx context.Context, m *Memory) error {
 
 // run runs a guest in the instance, or in a new one if it is nil.
 func (p *Program) run(ctx context.Context, g Guest, instance api.Module) Result {
-	host, err := wasi.New(wasi.Config{
+	cfg := wasi.Config{
 		Args: g.Args, Env: g.Env, Stdin: g.Stdin, Stdout: g.Stdout, Stderr: g.Stderr, Root: g.Root,
-		Preopens: g.Preopens, Signals: g.Signals, Network: g.Network, MaxFiles: g.MaxFiles, NoMemory: len(p.module.Memories) == 0,
-	})
+		Preopens: g.Preopens, Signals: g.Signals, Drain: g.Drain, Network: g.Network, MaxFiles: g.MaxFiles, NoMemory: len(p.module.Memories) == 0,
+	}
+	if p.metered {
+		q := newQuota(ctx, g.CPU, g.CPUMillicores)
+		defer q.pause()
+		ctx = context.WithValue(ctx, quotaKey{}, q)
+		cfg.Pause, cfg.Resume = q.pause, q.resume
+	}
+	host, err := wasi.New(cfg)
 	if err != nil {
 		return startError(err.Error())
 	}
@@ -154,6 +167,11 @@ func (p *Program) provide(ctx context.Context) error {
 	}
 	if err := wasi.Provide(context.WithoutCancel(ctx), p.runtime, p.module.Imports); err != nil {
 		return err
+	}
+	if p.metered {
+		if err := p.provideTick(context.WithoutCancel(ctx)); err != nil {
+			return err
+		}
 	}
 	p.provided = true
 	return nil

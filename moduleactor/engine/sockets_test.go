@@ -293,6 +293,41 @@ func TestGuestDatagrams(t *testing.T) {
 	}
 }
 
+// Whoever sends a datagram is answered, allowed or not; nobody else.
+func TestGuestAnswers(t *testing.T) {
+	server, err := net.ListenUDP("udp", &net.UDPAddr{IP: pod.AsSlice()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	f, err := server.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	client, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 77, 1, 2)}, server.LocalAddr().(*net.UDPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := io.WriteString(client, "ping"); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	p := load(t, enginetest.C(t, "sockets.c"))
+	res := p.Run(t.Context(), engine.Guest{
+		Args: []string{"sockets", "given"}, Stdout: &out, Preopens: []wasi.Preopen{{Name: "echo", File: f}},
+	})
+	want := fmt.Sprintf("bound %s %d\nfrom 127.77.1.2 flags 0: ping\n", pod, server.LocalAddr().(*net.UDPAddr).Port)
+	if res.Reason != engine.Completed || out.String() != want {
+		t.Fatalf("%+v\n%s", res, out.String())
+	}
+	buf := make([]byte, 10)
+	if n, err := client.Read(buf); string(buf[:n]) != "ping" || err != nil {
+		t.Errorf("%q, %v", buf[:n], err)
+	}
+}
+
 func TestGuestResolves(t *testing.T) {
 	for name, tc := range map[string]struct {
 		env  []string

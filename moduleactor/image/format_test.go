@@ -352,3 +352,27 @@ func TestClip(t *testing.T) {
 		})
 	}
 }
+
+// What an image says of signals is kept with it: the config counts, then the manifest.
+func TestSignalsLabel(t *testing.T) {
+	reg := plainRegistry(t)
+	labelled := `{"architecture":"wasm","os":"wasip1","config":{"Labels":{"wazlet.dev/signals":"fd"}}}`
+	wasm := []layerOf{{"application/wasm", coreModule, nil}}
+	for name, tt := range map[string]struct {
+		image fixture
+		want  string
+	}{
+		"config":   {fixture{configType: string(types.OCIConfigJSON), config: labelled, layers: wasm}, "fd"},
+		"manifest": {fixture{configType: string(configCNCF), config: `{}`, layers: wasm, notes: map[string]string{SignalsLabel: "none"}}, "none"},
+		"both":     {fixture{configType: string(types.OCIConfigJSON), config: labelled, layers: wasm, notes: map[string]string{SignalsLabel: "none"}}, "fd"},
+		"long":     {fixture{configType: string(configCNCF), config: `{}`, layers: wasm, notes: map[string]string{SignalsLabel: strings.Repeat("x", 1000)}}, strings.Repeat("x", 100)},
+	} {
+		s := openStore(t)
+		ref, _ := reg.push(t, name+":v1", tt.image)
+		for range 2 { // the second time from the record
+			if got := mustEnsure(t, s, ref, IfNotPresent).Signals; !strings.HasPrefix(got, tt.want) || len(got) > 110 {
+				t.Errorf("%s: %q, want %q", name, got, tt.want)
+			}
+		}
+	}
+}

@@ -50,11 +50,16 @@ type Image struct {
 	// Entrypoint, Cmd, Env and WorkingDir are the image config's; empty for an artifact without one.
 	Entrypoint, Cmd, Env []string
 	WorkingDir           string
+	// Signals is the label SignalsLabel of the image's config, or the annotation of its manifest; empty without.
+	Signals string
 	// Present says that no registry was asked. Took is the time the whole pull took, Waited the part of it spent
 	// waiting for a free slot.
 	Present      bool
 	Took, Waited time.Duration
 }
+
+// SignalsLabel is how an image says whether its guest handles signals.
+const SignalsLabel = "wazlet.dev/signals"
 
 // Reason is the Kubernetes word for why there is no image; it is one of actors' waiting reasons.
 type Reason string

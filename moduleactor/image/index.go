@@ -140,6 +140,7 @@ type record struct {
 	Cmd          []string `json:"cmd,omitempty"`
 	Env          []string `json:"env,omitempty"`
 	WorkingDir   string   `json:"workingDir,omitempty"`
+	Signals      string   `json:"signals,omitempty"`
 }
 
 // recordVersion is what this build reads and writes; an image with another is unpacked anew.

@@ -27,6 +27,7 @@ type config struct {
 	Config       struct {
 		Entrypoint, Cmd, Env []string
 		WorkingDir           string
+		Labels               map[string]string
 	} `json:"config"`
 	RootFS struct {
 		DiffIDs []string `json:"diff_ids"`
@@ -134,6 +135,15 @@ func (p *plan) checkEntrypoint() error {
 		return refuse("this node runs WebAssembly only: name a .wasm file as the entrypoint, in exec form, or run it on a node with containers",
 			"it is a %s container image whose entrypoint %q is not a .wasm file", p.config.platform(), clip(argv0, 100))
 	}
+}
+
+// signals is what the image says of signals: in its config, or, where artifacts have none, in its manifest.
+func (p *plan) signals() string {
+	const longest = 100
+	if s, ok := p.config.Config.Labels[SignalsLabel]; ok {
+		return clip(s, longest)
+	}
+	return clip(p.manifest.Annotations[SignalsLabel], longest)
 }
 
 func layerTypes(m *v1.Manifest) string {

@@ -233,7 +233,7 @@ func (s *Store) image(r reference, e entry, rec record) Image {
 		Ref: r.text, ID: e.id, Manifest: rec.Manifest,
 		Module: s.disk.modulePath(e.hex(), rec), Digest: rec.ModuleDigest,
 		Size: rec.Size, Format: rec.Format, Platform: rec.Platform, Name: rec.Name,
-		Entrypoint: rec.Entrypoint, Cmd: rec.Cmd, Env: rec.Env, WorkingDir: rec.WorkingDir,
+		Entrypoint: rec.Entrypoint, Cmd: rec.Cmd, Env: rec.Env, WorkingDir: rec.WorkingDir, Signals: rec.Signals,
 	}
 	if img.Name == "" {
 		img.Name = r.baseName()

@@ -35,6 +35,7 @@ func (d disk) unpack(ctx context.Context, digest string, p plan, maxBytes int64)
 	r.Platform = p.config.platform()
 	c := p.config.Config
 	r.Entrypoint, r.Cmd, r.Env, r.WorkingDir = c.Entrypoint, c.Cmd, c.Env, c.WorkingDir
+	r.Signals = p.signals()
 	if err != nil {
 		return r, err
 	}

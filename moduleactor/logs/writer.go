@@ -29,6 +29,9 @@ const (
 	// timeFormat is RFC 3339 with all nine digits, so that times have one length and sort as text.
 	timeFormat = "2006-01-02T15:04:05.000000000Z07:00"
 
+	// keepLine is the most room for unfinished lines that an idle stream keeps.
+	keepLine = 512
+
 	defaultMaxFiles = 5
 )
 
@@ -42,6 +45,8 @@ type WriterOptions struct {
 	MaxFiles int
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Files bounds how many of many Writers have their file open; nil: this one keeps it open.
+	Files *Files
 }
 
 // Writer writes two streams into one CRI log file and rotates it. Its methods may be called from any goroutine. It never
@@ -49,12 +54,13 @@ type WriterOptions struct {
 type Writer struct {
 	mu  sync.Mutex
 	opt WriterOptions
-	// f is nil once the log is closed or its directory was removed.
-	f    *os.File
-	size int64
+	// f is nil while Files has closed it. ended is set once the log is closed or its directory was removed.
+	f     *os.File
+	ended bool
+	size  int64
 
 	streams [2]stream
-	out     []byte // entries not yet in the file
+	out     []byte // entries not yet in the file; nil between two writes
 	pending uint64 // their number
 	dropped uint64
 	// unmarked counts the dropped ones that the log does not tell of yet; cause is why the last was.
@@ -86,9 +92,9 @@ func NewWriter(o WriterOptions) (*Writer, error) {
 	if err := os.MkdirAll(filepath.Dir(o.Path), 0o750); err != nil {
 		return nil, err
 	}
-	w := &Writer{opt: o, out: make([]byte, 0, flushBytes+2*maxLine)}
+	w := &Writer{opt: o}
 	for i, name := range []string{"stdout", "stderr"} {
-		w.streams[i] = stream{w: w, name: name, line: make([]byte, 0, maxLine)}
+		w.streams[i] = stream{w: w, name: name}
 	}
 	w.archiver.path, w.archiver.keep = o.Path, o.MaxFiles-1
 	if err := w.open(); err != nil {
@@ -109,6 +115,7 @@ func (w *Writer) open() error {
 		return errors.Join(err, f.Close())
 	}
 	w.f, w.size = f, size
+	w.opt.Files.opened(w)
 	return nil
 }
 
@@ -146,16 +153,24 @@ func (w *Writer) Close() error {
 	for i := range w.streams {
 		if s := &w.streams[i]; len(s.line) > 0 {
 			w.entry(s, 'F', s.line)
-			s.line = s.line[:0]
+			s.line = nil
 		}
 	}
 	w.flush()
-	var err error
-	if w.f != nil {
-		err = w.f.Close()
-		w.f = nil
-	}
+	err := w.close()
+	w.ended = true
 	w.archiver.wait()
+	return err
+}
+
+// close closes the file; the next write opens it again.
+func (w *Writer) close() error {
+	if w.f == nil {
+		return nil
+	}
+	err := w.f.Close()
+	w.f = nil
+	w.opt.Files.closed(w)
 	return err
 }
 
@@ -165,6 +180,12 @@ func (s *stream) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := len(p)
+	b := takeBuffer()
+	w.out = (*b)[:0]
+	defer func() {
+		w.out = nil
+		buffers.Put(b)
+	}()
 	for len(p) > 0 {
 		i := bytes.IndexByte(p, '\n')
 		if i < 0 {
@@ -176,6 +197,18 @@ func (s *stream) Write(p []byte) (int, error) {
 	}
 	w.flush()
 	return n, nil
+}
+
+// buffers are *[]byte for what is gathered of one write. Nothing of them is kept between two, since there may be thousands
+// of Writers.
+var buffers sync.Pool //nolint:gochecknoglobals // as sync.Pool is meant
+
+func takeBuffer() *[]byte {
+	if b, ok := buffers.Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, 0, flushBytes+2*maxLine)
+	return &b
 }
 
 // unfinished keeps the begin of a line, or more of it.
@@ -199,11 +232,14 @@ func (s *stream) finish(p []byte) {
 	s.unfinished(p)
 	s.w.entry(s, 'F', s.line)
 	s.line = s.line[:0]
+	if cap(s.line) > keepLine {
+		s.line = nil
+	}
 }
 
 // entry adds one entry to what will be written.
 func (w *Writer) entry(s *stream, tag byte, text []byte) {
-	if w.f == nil {
+	if w.ended {
 		w.dropped++
 		return
 	}
@@ -244,8 +280,11 @@ func (w *Writer) flush() {
 }
 
 func (w *Writer) tryFlush() error {
-	if w.f == nil {
+	if w.ended {
 		return os.ErrClosed
+	}
+	if err := w.reopen(); err != nil {
+		return err
 	}
 	if w.size > 0 && w.over(len(w.out)) { // one entry may be larger than a file
 		if err := w.rotate(); err != nil {
@@ -258,6 +297,15 @@ func (w *Writer) tryFlush() error {
 		}
 	}
 	return w.write(w.out)
+}
+
+// reopen opens the file again if Files has closed it.
+func (w *Writer) reopen() error {
+	if w.f == nil {
+		return w.open()
+	}
+	w.opt.Files.used(w)
+	return nil
 }
 
 // write writes all or nothing: half an entry would corrupt the one after it.
@@ -294,8 +342,8 @@ func (w *Writer) rotate() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, derr := os.Stat(filepath.Dir(w.opt.Path)); errors.Is(derr, fs.ErrNotExist) {
 			// The Pod was deleted: nobody can read this log any more.
-			_ = w.f.Close()
-			w.f = nil
+			_ = w.close()
+			w.ended = true
 			return err
 		}
 		err = nil // someone removed or renamed the file alone

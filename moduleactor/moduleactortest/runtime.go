@@ -49,7 +49,7 @@ type Guest struct {
 }
 
 // Compile implements moduleactor.Runtime.
-func (r *Runtime) Compile(ctx context.Context, module, digest string) error {
+func (r *Runtime) Compile(ctx context.Context, module, digest string, _ bool) error {
 	if r.OnCompile == nil {
 		return nil
 	}

@@ -65,7 +65,7 @@ bootstrapKubeconfig: ""
 manifestDir: /etc/wazlet/manifests
 maxPods: 250
 podCIDR: ""
-isolation: {default: process, runtimeClasses: {wasm-shared: shared}}
+isolation: {default: process, runtimeClasses: {wasm-shared: shared}, sharing: node}
 supervision:
   module: {backoff: {initial: 10s, max: 5m, factor: 2, resetAfter: 10m}}
   image:  {backoff: {initial: 10s, max: 5m, factor: 2}}
@@ -143,9 +143,6 @@ func TestFileProblems(t *testing.T) {
 			"f:7: supervision.stop.killWhait: unknown field; did you mean killWait?",
 			"f:9: maxPods: is given twice; first in line 8",
 		}},
-		"not yet": {head + "isolation: {default: shared}\n", []string{
-			`f:3: isolation.default: must be process; shared is not part of this release (got "shared")`,
-		}},
 		"values, all at once": {head + `nodeName: Not_A_Name
 rootDir: here
 manifestDir: there
@@ -154,8 +151,8 @@ bootstrapKubeconfig: b
 maxPods: 0
 podCIDR: 10.0.0.1/8
 isolation:
-  default: vm
-  runtimeClasses: {x: docker}
+  {default: vm, sharing: pod,
+  runtimeClasses: {x: docker}}
 supervision:
   module: {backoff: {initial: -1s, factor: 0.5}}
 images:
@@ -175,6 +172,7 @@ logging: {level: loud, format: xml}
 			`f:8: maxPods: must be between 1 and 100000 (got 0)`,
 			`f:9: podCIDR: must be a network, not an address in it; did you mean 10.0.0.0/8? (got "10.0.0.1/8")`,
 			`f:11: isolation.default: must be one of "process", "shared" (got "vm")`,
+			`f:11: isolation.sharing: must be one of "node", "namespace" (got "pod")`,
 			`f:12: isolation.runtimeClasses[x]: must be one of "process", "shared" (got "docker")`,
 			`f:14: supervision.module.backoff.initial: must be from 1ms to max, which is 5m0s (got "-1s")`,
 			`f:14: supervision.module.backoff.factor: must be from 1 to 1000 (got 0.5)`,
@@ -255,6 +253,7 @@ func TestFlagsOverride(t *testing.T) {
 	}
 	want := userHost.Default()
 	want.NodeName, want.MaxPods, want.PodCIDR = "from-file", 9, "10.0.0.0/8"
+	want.Egress.Deny = []string{"127.0.0.0/8", "169.254.0.0/16", "::1", "fe80::/10"}
 	want.Logging = Logging{Level: LevelDebug, Format: FormatText}
 	want.Debug, want.KubeletServer.Listener = Listener{"127.0.0.1", 0}, Listener{"0.0.0.0", 1234}
 	cwd, err := os.Getwd()

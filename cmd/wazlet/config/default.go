@@ -9,6 +9,7 @@ import (
 
 	"github.com/wazlet/wazlet/actors"
 	"github.com/wazlet/wazlet/kube/certs"
+	"github.com/wazlet/wazlet/moduleactor/egress"
 )
 
 // StandalonePodCIDR is the podCIDR of a node without a cluster: loopback addresses, which need no network set-up.
@@ -64,7 +65,9 @@ func (h Host) base() NodeConfiguration {
 		RootDir:     "/var/lib/wazlet",
 		ManifestDir: "/etc/wazlet/manifests",
 		MaxPods:     250,
-		Isolation:   Isolation{Default: IsolationProcess},
+		DNS:         DNS{ClusterDNS: []string{}, ClusterDomain: "cluster.local", ResolvConf: "/etc/resolv.conf"},
+		Egress:      Egress{Allow: []string{egress.Any}},
+		Isolation:   Isolation{Default: IsolationProcess, Sharing: SharingNode},
 		Supervision: actors.DefaultSupervision(),
 		Images: Images{
 			MaxParallelPulls:    4,
@@ -99,6 +102,9 @@ func (h Host) complete(c NodeConfiguration) NodeConfiguration {
 	}
 	if c.PodCIDR == "" && c.Kubeconfig == "" {
 		c.PodCIDR = StandalonePodCIDR
+	}
+	if c.Egress.Deny == nil {
+		c.Egress.Deny = append(egress.Except("127.0.0.0/8", c.PodCIDR), "169.254.0.0/16", "::1", "fe80::/10")
 	}
 	if c.Isolation.RuntimeClasses == nil {
 		c.Isolation.RuntimeClasses = map[string]IsolationMode{"wasm-shared": IsolationShared}

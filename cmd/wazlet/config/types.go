@@ -48,12 +48,36 @@ type NodeConfiguration struct {
 	// PodCIDR is what Pods' addresses are taken from. Default: what the Node object says, standalone 127.88.0.0/16.
 	PodCIDR string `json:"podCIDR"`
 
+	// DNS is how guests resolve names.
+	DNS DNS `json:"dns"`
+	// Egress bounds where guests may connect to.
+	Egress Egress `json:"egress"`
+
 	Isolation     Isolation          `json:"isolation"`
 	Supervision   actors.Supervision `json:"supervision"`
 	Images        Images             `json:"images"`
 	KubeletServer KubeletServer      `json:"kubeletServer"`
 	Debug         Listener           `json:"debug"`
 	Logging       Logging            `json:"logging"`
+}
+
+// DNS says which name servers guests ask.
+type DNS struct {
+	// ClusterDNS are the addresses of the cluster's name servers, for Pods with the dnsPolicy ClusterFirst. Empty: these
+	// ask the host's too.
+	ClusterDNS []string `json:"clusterDNS"`
+	// ClusterDomain is the domain of the cluster's Services; default cluster.local.
+	ClusterDomain string `json:"clusterDomain"`
+	// ResolvConf is the host's file, for Pods with the dnsPolicy Default. Default: /etc/resolv.conf.
+	ResolvConf string `json:"resolvConf"`
+}
+
+// Egress bounds what Pods may ask for with the annotation wazlet.dev/allowed-egress; the rules are those of package egress.
+type Egress struct {
+	// Allow is what Pods may ask for; default everything.
+	Allow []string `json:"allow"`
+	// Deny is what no Pod gets. Default: loopback addresses, but for those of podCIDR, and link-local ones.
+	Deny []string `json:"deny"`
 }
 
 // IsolationMode is how guests are kept apart (ADR D2).
@@ -72,7 +96,18 @@ type Isolation struct {
 	Default IsolationMode `json:"default"`
 	// RuntimeClasses maps runtimeClassName to a mode. Giving it replaces the default, {wasm-shared: shared}.
 	RuntimeClasses map[string]IsolationMode `json:"runtimeClasses"`
+	// Sharing says which containers of isolation shared have one process: all of the node (default), or those of a namespace.
+	Sharing Sharing `json:"sharing"`
 }
+
+// Sharing is what has a shared process of its own.
+type Sharing string
+
+// The ways to share.
+const (
+	SharingNode      Sharing = "node"
+	SharingNamespace Sharing = "namespace"
+)
 
 // Images is about pulling, compiling and keeping images.
 type Images struct {

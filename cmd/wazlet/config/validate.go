@@ -15,6 +15,8 @@ import (
 	"github.com/wazlet/wazlet/kube/certs"
 	"github.com/wazlet/wazlet/kube/node"
 	"github.com/wazlet/wazlet/kube/source/strictyaml"
+	"github.com/wazlet/wazlet/moduleactor/egress"
+	"github.com/wazlet/wazlet/moduleactor/resolver"
 	"github.com/wazlet/wazlet/nodeactor/podcidr"
 )
 
@@ -30,6 +32,8 @@ func (c NodeConfiguration) Validate() error {
 func (c NodeConfiguration) problems() []strictyaml.Problem {
 	all := c.validateHead()
 	all = append(all, c.validateNode()...)
+	all = append(all, c.DNS.validate(field.NewPath("dns"))...)
+	all = append(all, c.Egress.validate(field.NewPath("egress"))...)
 	all = append(all, c.Isolation.validate(field.NewPath("isolation"))...)
 	all = append(all, c.Supervision.Validate(field.NewPath("supervision"))...)
 	all = append(all, c.Images.validate(field.NewPath("images"))...)
@@ -92,12 +96,41 @@ func (c NodeConfiguration) validateNode() field.ErrorList {
 // maxMaxPods keeps a typing error from passing; nothing breaks at that number.
 const maxMaxPods = 100_000
 
+func (d DNS) validate(path *field.Path) field.ErrorList {
+	var all field.ErrorList
+	if n := len(d.ClusterDNS); n > resolver.MaxNameservers {
+		all = append(all, field.TooMany(path.Child("clusterDNS"), n, resolver.MaxNameservers))
+	}
+	for n, server := range d.ClusterDNS {
+		if _, err := netip.ParseAddr(server); err != nil {
+			all = append(all, field.Invalid(path.Child("clusterDNS").Index(n), server, "must be an IP address"))
+		}
+	}
+	for _, m := range validation.IsDNS1123Subdomain(d.ClusterDomain) {
+		all = append(all, field.Invalid(path.Child("clusterDomain"), d.ClusterDomain, m))
+	}
+	return append(all, absolute(path.Child("resolvConf"), d.ResolvConf)...)
+}
+
+func (e Egress) validate(path *field.Path) field.ErrorList {
+	var all field.ErrorList
+	for _, list := range []struct {
+		name  string
+		rules []string
+	}{{"allow", e.Allow}, {"deny", e.Deny}} {
+		for n, rule := range list.rules {
+			if _, err := egress.Parse(rule); err != nil {
+				all = append(all, field.Invalid(path.Child(list.name).Index(n), rule, err.Error()))
+			}
+		}
+	}
+	return all
+}
+
 func (i Isolation) validate(path *field.Path) field.ErrorList {
 	modes := []IsolationMode{IsolationProcess, IsolationShared}
 	all := oneOf(path.Child("default"), i.Default, modes...)
-	if i.Default == IsolationShared {
-		all = append(all, field.Invalid(path.Child("default"), i.Default, "must be process; shared is not part of this release"))
-	}
+	all = append(all, oneOf(path.Child("sharing"), i.Sharing, SharingNode, SharingNamespace)...)
 	for _, class := range slices.Sorted(maps.Keys(i.RuntimeClasses)) {
 		at := path.Child("runtimeClasses").Key(class)
 		for _, m := range validation.IsDNS1123Subdomain(class) {

@@ -34,16 +34,20 @@ import (
 // KubernetesVersion is the release of Kubernetes whose contract this node fulfills.
 const KubernetesVersion = "v1.36.3"
 
-// The kubelet's limits towards the API server.
+// Limits of requests a second. With the kubelet's, 50 and 100, a node would wait for its turn with nearly everything when
+// many Pods come at once: a Pod takes a token and two requests for each status. The burst is that of 300 Pods; the API server
+// bounds what it takes from a node by itself. Events have the kubelet's limit, in package events, and heartbeats need none.
 const (
-	apiQPS   = 50
-	apiBurst = 100
+	apiQPS    = 200
+	apiBurst  = 1000
+	unlimited = -1
 )
 
 // cluster is the membership in a cluster: what exists of the Kubernetes column when there is a kubeconfig.
 type cluster struct {
-	d       *daemon
-	client  *certs.Client
+	d      *daemon
+	client *certs.Client
+	// api serves all but Events and the Node, which have clients of their own: neither waits for statuses, nor they for it.
 	api     kubernetes.Interface
 	serving *certs.Serving
 	cas     func() *x509.CertPool
@@ -79,12 +83,8 @@ func (c *cluster) makeClient(context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("join the cluster: %w", err)
 	}
-	rest := c.client.Config()
-	rest.QPS, rest.Burst = apiQPS, apiBurst
-	rest.ContentType, rest.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf,application/json"
-	rest.UserAgent = "wazlet/" + c.d.version()
-	if c.api, err = kubernetes.NewForConfig(rest); err != nil {
-		return fmt.Errorf("join the cluster: %w", err)
+	if c.api, err = c.newAPI(apiQPS, apiBurst); err != nil {
+		return err
 	}
 	var ips []string
 	if cfg.NodeIP != "" {
@@ -92,6 +92,19 @@ func (c *cluster) makeClient(context.Context) (err error) {
 	}
 	c.address, err = node.HostAddresses(node.AddressConfig{NodeIPs: ips, NodeName: cfg.NodeName})
 	return err
+}
+
+// newAPI makes a client that shares the connections of the others, but not their limit.
+func (c *cluster) newAPI(qps float32, burst int) (kubernetes.Interface, error) {
+	rest := c.client.Config()
+	rest.QPS, rest.Burst = qps, burst
+	rest.ContentType, rest.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf,application/json"
+	rest.UserAgent = "wazlet/" + c.d.version()
+	api, err := kubernetes.NewForConfig(rest)
+	if err != nil {
+		return nil, fmt.Errorf("join the cluster: %w", err)
+	}
+	return api, nil
 }
 
 // makeServing opens the kubelet's port and prepares its certificate.
@@ -149,6 +162,22 @@ func (c *cluster) hostIP() string {
 	return found[0].Address
 }
 
+// registeredIP is the node's address as the Node object shows it: that of a machine that had none when the daemon started,
+// or that has another one now. Unlike hostIP it never looks names up.
+func (c *cluster) registeredIP() string {
+	if c == nil {
+		return ""
+	}
+	if n := c.node.Node(); n != nil {
+		for _, a := range n.Status.Addresses {
+			if a.Type == corev1.NodeInternalIP {
+				return a.Address
+			}
+		}
+	}
+	return ""
+}
+
 // allocatable is what the node can give to Pods, as far as it is registered.
 func (c *cluster) allocatable() corev1.ResourceList {
 	if n := c.node.Node(); n != nil {
@@ -172,11 +201,11 @@ func (c *cluster) makeIntake(ctx context.Context) (err error) {
 	c.merge = source.NewMerge(source.MergeOptions{
 		OnResync: func(pods []*corev1.Pod) {
 			for _, p := range pods {
-				c.objects.Register(p)
+				c.register(p)
 			}
 			d.resync(pods)
 		},
-		OnApply:     func(p *corev1.Pod) { c.objects.Register(p); d.tell(nodeactor.Apply{Pod: p}) },
+		OnApply:     func(p *corev1.Pod) { c.register(p); d.tell(nodeactor.Apply{Pod: p}) },
 		OnRemove:    func(uid types.UID) { d.tell(nodeactor.Remove{UID: string(uid)}) },
 		EarlyStatic: true,
 	})
@@ -205,9 +234,23 @@ func (c *cluster) makeIntake(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	c.events, err = events.New(ctx, events.Config{Client: c.api, NodeName: d.Config.NodeName})
+	api, err := c.newAPI(unlimited, 0)
+	if err != nil {
+		return err
+	}
+	c.events, err = events.New(ctx, events.Config{Client: api, NodeName: d.Config.NodeName})
 	return err
 }
+
+// register has the objects followed that a Pod refers to. One that is over needs none, and if the node has nothing of it
+// nobody would ever say that it has ended.
+func (c *cluster) register(p *corev1.Pod) {
+	if !over(p.Status.Phase) {
+		c.objects.Register(p)
+	}
+}
+
+func over(p corev1.PodPhase) bool { return p == corev1.PodSucceeded || p == corev1.PodFailed }
 
 // makeNode describes the node.
 func (c *cluster) makeNode(context.Context) (err error) {
@@ -217,8 +260,12 @@ func (c *cluster) makeNode(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	api, err := c.newAPI(unlimited, 0)
+	if err != nil {
+		return err
+	}
 	c.node, err = node.New(node.Config{
-		Client: c.api, NodeName: d.Config.NodeName, Labels: d.Config.NodeLabels, Taints: d.Config.RegisterWithTaints,
+		Client: api, NodeName: d.Config.NodeName, Labels: d.Config.NodeLabels, Taints: d.Config.RegisterWithTaints,
 		Version: d.version(), KubeletVersion: KubernetesVersion,
 		Port:    int32(c.listener.Addr().(*net.TCPAddr).Port), //nolint:errcheck,forcetypeassert // it listens on TCP
 		MaxPods: d.Config.MaxPods, Reserved: d.Config.Reserved, Addresses: c.address, Machine: host.Machine, Pressure: monitor.Pressure,
@@ -259,7 +306,12 @@ func (c *cluster) observe(e actors.Event) {
 }
 
 // onStatus and onEnded are the node actor's callbacks.
-func (c *cluster) onStatus(pod *corev1.Pod, s corev1.PodStatus) { c.status.Set(pod, s) }
+func (c *cluster) onStatus(pod *corev1.Pod, s corev1.PodStatus) {
+	if over(s.Phase) {
+		c.objects.Unregister(pod.UID) // a Job keeps its Pods for long
+	}
+	c.status.Set(pod, s)
+}
 
 func (c *cluster) onEnded(pod *corev1.Pod) {
 	c.merge.Ended(pod.UID)

@@ -78,6 +78,8 @@ type daemon struct {
 	syncedOnce sync.Once
 	// gc is the part of the configuration that the image collector follows.
 	gc chan config.ImageGC
+	// draining is set once all Pods are being ended.
+	draining atomic.Bool
 	// again asks for another look at the configuration; current is the one in force.
 	again   chan struct{}
 	current atomic.Pointer[config.NodeConfiguration]
@@ -177,7 +179,8 @@ func (d *daemon) assemble() (err error) {
 	}
 	d.runtime, err = bundle.New(bundle.Config{
 		Root: c.RootDir, Shim: d.Shim, CacheDir: d.cacheDir(), MaxParallelCompiles: c.Images.MaxParallelCompiles,
-		CompileMemoryBytes: compileMemoryBytes, Cgroups: d.cgroups(), Warn: func(err error) { d.log.Warn("runtime", zap.Error(err)) },
+		CompileMemoryBytes: compileMemoryBytes, Cgroups: d.cgroups(), LogsDir: c.PodLogsDir, Warn: func(err error) { d.log.Warn("runtime", zap.Error(err)) },
+		Refused: d.refused,
 	})
 	if err != nil {
 		return fmt.Errorf("open the runtime: %w", err)
@@ -211,7 +214,9 @@ func (d *daemon) spawn() (err error) {
 	}
 	pods := podactor.Config{
 		RootDir: c.RootDir, PodLogsDir: c.PodLogsDir, NodeName: c.NodeName, Supervision: c.Supervision,
-		RuntimeClasses: map[string]podactor.Isolation{}, HostIP: d.hostIP(),
+		RuntimeClasses: map[string]podactor.Isolation{}, HostIP: d.hostIP(), DNS: dnsOf(c.DNS), Egress: egressOf(c.Egress),
+		DefaultIsolation:  podactor.Isolation(c.Isolation.Default),
+		SharedByNamespace: c.Isolation.Sharing == config.SharingNamespace,
 	}
 	for class, mode := range c.Isolation.RuntimeClasses {
 		pods.RuntimeClasses[class] = podactor.Isolation(mode)
@@ -231,7 +236,9 @@ func (d *daemon) spawn() (err error) {
 			if d.cluster != nil {
 				deps.Objects, deps.Allocatable = d.cluster.objects, d.cluster.allocatable
 			}
-			return podactor.Props(d.system, pods, deps, start)
+			mine := pods
+			mine.HostIP = cmp.Or(d.cluster.registeredIP(), pods.HostIP)
+			return podactor.Props(d.system, mine, deps, start)
 		},
 		Guests: d.runtime, Fatal: d.die,
 	})
@@ -338,6 +345,10 @@ func (d *daemon) fate(s os.Signal) OnTerm {
 // drain ends all Pods, each with its grace period. It gives up, and leaves what still runs, on a second signal, or when
 // supervision.stop.treeDeadline has passed after the longest grace period.
 func (d *daemon) drain(ctx context.Context) error {
+	d.draining.Store(true)
+	if d.cluster != nil {
+		d.cluster.node.Nudge() // what ends now is to be replaced elsewhere
+	}
 	limit := d.drainLimit(ctx)
 	late := time.NewTimer(limit)
 	defer late.Stop()
@@ -404,6 +415,9 @@ func (d *daemon) healthy() error {
 
 // runtimeReady says why the node cannot run Pods, for its condition Ready.
 func (d *daemon) runtimeReady() error {
+	if d.draining.Load() {
+		return errors.New("node is shutting down") // the kubelet's words
+	}
 	if err := d.healthy(); err != nil {
 		return err
 	}

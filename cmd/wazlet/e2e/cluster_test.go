@@ -54,8 +54,8 @@ func newControlPlane(t *testing.T, config string, flags ...string) *controlPlane
 		"kubeconfig: " + filepath.Join(c.root, "kubeconfig"),
 		"bootstrapKubeconfig: " + filepath.Join(c.dir, "bootstrap.kubeconfig"), "",
 	}, "\n"))
-	c.inside = []string{"ip", "netns", "exec", c.netns}
-	t.Cleanup(c.cleanUp) // before the control plane goes
+	c.inside = []string{"nsenter", "--net=/run/netns/" + c.netns} // ip netns exec hides the cgroups, and all limits with them
+	t.Cleanup(c.cleanUp)                                          // before the control plane goes
 	c.startOnly()
 	c.await("the node to be ready", func() error {
 		out, err := c.kubectl("wait", "--for=condition=Ready", "node/edge", "--timeout=10s")
@@ -175,6 +175,7 @@ func TestCluster(t *testing.T) {
 		{"the node is registered", (*controlPlane).testNode},
 		{"a Deployment becomes available, is updated and scaled", (*controlPlane).testDeployment},
 		{"Jobs end with exact exit codes", (*controlPlane).testJobs},
+		{"limits hold", (*controlPlane).testLimits},
 		{"Krustlet's demonstration", (*controlPlane).testKrustletDemo},
 		{"a static Pod has a mirror", (*controlPlane).testMirror},
 		{"the daemon is killed and comes back", (*controlPlane).testDaemonRestart},

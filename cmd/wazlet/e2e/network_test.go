@@ -111,31 +111,92 @@ func TestClusterNetwork(t *testing.T) {
 	if ip := c.must("get", "pod", "host", "-o", "jsonpath={.status.podIP}"); ip != "10.99.0.2" {
 		t.Errorf("a Pod on the host's network has address %q", ip)
 	}
-	c.testPortForward(c.apiPods("app=web")[0])
 }
 
-func (c *controlPlane) testPortForward(p corev1.Pod) {
-	t := c.t
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
+// Guests serve the ports that their containers declare: at the Pod's address, behind a Service's EndpointSlice (there is no
+// kube-proxy, so cluster IPs go nowhere here), at a hostPort, and through kubectl port-forward.
+func TestClusterPorts(t *testing.T) {
+	c := newControlPlane(t, "")
+	c.importImage(filepath.Join(bin, "examples", "http.wasm"), "localhost/wazlet-examples/http:v1")
+	c.must("apply", "-f", filepath.Join("..", "..", "..", "deploy", "runtimeclass"))
+	c.must("apply", "-f", filepath.Join("..", "..", "..", "deploy", "examples", "cluster", "http.yaml"))
+	c.must("rollout", "status", "deployment/http", "--timeout=110s")
+	pods := c.apiPods("app=http")
+	var ips []string
+	for _, p := range pods {
+		ips = append(ips, p.Status.PodIP)
+		c.awaitGreeting(net.JoinHostPort(p.Status.PodIP, "8080"), p.Name)
 	}
-	address := net.JoinHostPort(p.Status.PodIP, "8080")
-	c.background([]string{serveEnv + "=" + address}, "listening", self)
+	slices.Sort(ips)
+	c.await("the EndpointSlice", func() error {
+		got := strings.Fields(c.must("get", "endpointslices", "-l", "kubernetes.io/service-name=http", "-o",
+			"jsonpath={.items[*].endpoints[*].addresses[0]} {.items[0].ports[0].port}"))
+		slices.Sort(got)
+		if want := slices.Sorted(slices.Values(append(slices.Clone(ips), "8080"))); !slices.Equal(got, want) {
+			return fmt.Errorf("it has %v, want %v", got, want)
+		}
+		return nil
+	})
 	for _, sockets := range []string{"true", "false"} { // SPDY through WebSocket, and without
-		ready := c.background([]string{"KUBECTL_PORT_FORWARD_WEBSOCKETS=" + sockets}, "Forwarding from", filepath.Join(bin, "kubectl"),
-			"--kubeconfig", filepath.Join(c.dir, "admin.kubeconfig"), "port-forward", "pod/"+p.Name, "--address=127.0.0.1", ":8080", ":8081")
-		for range 2 {
-			out, err := c.curl(forwardedPort(t, ready))
-			if err != nil || out != "you reached "+address {
-				t.Errorf("WebSocket %s: through kubectl port-forward came %q, %v", sockets, out, err)
-			}
+		line := c.background([]string{"KUBECTL_PORT_FORWARD_WEBSOCKETS=" + sockets}, "Forwarding from", filepath.Join(bin, "kubectl"),
+			"--kubeconfig", filepath.Join(c.dir, "admin.kubeconfig"), "port-forward", "pod/"+pods[0].Name, "--address=127.0.0.1", ":http")
+		for range 3 {
+			c.awaitGreeting(forwardedPort(t, line), pods[0].Name)
 		}
 	}
 	passed := `apiserver_websocket_streaming_requests_total{proxy_type="proxied_to_kubelet",subresource="portforward"}`
 	if metrics := c.must("get", "--raw", "/metrics"); !strings.Contains(metrics, passed) {
 		t.Errorf("the API server has no %s", passed)
 	}
+	c.signal(syscall.SIGKILL) // the sockets are the shims'
+	c.awaitGreeting(net.JoinHostPort(pods[1].Status.PodIP, "8080"), pods[1].Name)
+	c.startOnly()
+	c.testPortInUse()
+}
+
+// awaitGreeting waits for the example's answer.
+func (c *controlPlane) awaitGreeting(address, pod string) {
+	c.t.Helper()
+	c.await("an answer from "+address, func() error {
+		out, err := c.curl(address)
+		if want := "hello from " + pod + ", which you reached at " + address + "\n"; err == nil && out != want {
+			err = fmt.Errorf("want %q", want)
+		}
+		return because(err, out)
+	})
+}
+
+// testPortInUse has something else listen where a Pod wants to, for a while.
+func (c *controlPlane) testPortInUse() {
+	const address = "10.99.0.2:9090"
+	self, err := os.Executable()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	_, stop := c.launch([]string{serveEnv + "=" + address}, "listening", self)
+	p := pod("busy", corev1.RestartPolicyAlways)
+	p.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
+	p.Spec.NodeName, p.Spec.Tolerations = "edge", []corev1.Toleration{{Operator: corev1.TolerationOpExists}}
+	p.Spec.Containers[0].Image = "localhost/wazlet-examples/http:v1"
+	p.Spec.Containers[0].Ports = []corev1.ContainerPort{{Name: "http", ContainerPort: 8080, HostPort: 9090}}
+	c.create(p)
+	c.await("the Pod to say why it waits", func() error {
+		out := c.must("get", "pod", "busy", "-o", "jsonpath={.status.containerStatuses[0].state.waiting}")
+		for _, want := range []string{"RunContainerError", "bind tcp " + address + " (port http): address already in use"} {
+			if !strings.Contains(out, want) {
+				return fmt.Errorf("it says %q, want %q", out, want)
+			}
+		}
+		return nil
+	})
+	c.await("the Event", func() error {
+		if out := c.must("describe", "pod", "busy"); !strings.Contains(out, "address already in use") {
+			return errors.New(out)
+		}
+		return nil
+	})
+	stop()
+	c.awaitGreeting(address, "busy")
 }
 
 // forwardedPort takes the local address from "Forwarding from 127.0.0.1:40001 -> 8080".
@@ -183,6 +244,14 @@ func get(url string) error {
 // background runs a command inside the network namespace until the test ends. It returns the line of its output that
 // begins with want.
 func (c *controlPlane) background(env []string, want string, line ...string) string {
+	c.t.Helper()
+	said, stop := c.launch(env, want, line...)
+	c.t.Cleanup(stop)
+	return said
+}
+
+// launch is background until stop is called.
+func (c *controlPlane) launch(env []string, want string, line ...string) (said string, stop func()) {
 	t := c.t
 	t.Helper()
 	cmd := exec.Command(c.inside[0], slices.Concat(c.inside[1:], line)...)
@@ -195,16 +264,17 @@ func (c *controlPlane) background(env []string, want string, line ...string) str
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	stop = func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-	})
+	}
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		if strings.HasPrefix(lines.Text(), want) {
 			go func() { _, _ = io.Copy(io.Discard, out) }() // ends with the process
-			return lines.Text()
+			return lines.Text(), stop
 		}
 	}
+	stop()
 	t.Fatalf("%s ended without saying %q", strings.Join(line, " "), want)
-	return ""
+	return "", nil
 }

@@ -29,6 +29,7 @@ func (w *rewriter) code(r *wasm.Reader) {
 		return
 	}
 	b := &body{rewriter: w}
+	b.chargeParts()
 	added := 0
 	if w.metered {
 		added = 2
@@ -81,10 +82,8 @@ type body struct {
 	r   *wasm.Reader
 	out []byte
 	// done is how far of r is in out.
-	done int
-	// locals is the number of the function's own locals and parameters, and so the index of the one that is added.
-	locals uint32
-	sites  []site
+	done  int
+	sites []site
 	// blocks are the open blocks, each with the index of the site of the innermost loop around.
 	blocks []int32
 	// before and after are what a charge has around its weight.
@@ -94,6 +93,7 @@ type body struct {
 func (b *body) write(r *wasm.Reader, params uint32) {
 	b.r, b.out, b.sites, b.blocks = r, b.out[:0], b.sites[:0], b.blocks[:0]
 	b.localGroups(params)
+	b.out = append(b.out, r.From(0)...)
 	b.done = r.Pos()
 	b.blocks = append(b.blocks, 0)
 	b.charge(1)
@@ -113,10 +113,9 @@ func (b *body) write(r *wasm.Reader, params uint32) {
 	}
 }
 
-// localGroups writes the locals, and one more if charges are to use it.
+// localGroups reads the locals.
 func (b *body) localGroups(params uint32) {
 	n := b.r.Count("groups of locals")
-	at := b.r.Pos()
 	total := uint64(params)
 	for i := 0; i < n && b.r.Err() == nil; i++ {
 		total += uint64(b.r.U32())
@@ -125,27 +124,18 @@ func (b *body) localGroups(params uint32) {
 	if total > maxLocals {
 		b.r.Fail("a function has %d locals and parameters; at most %d are supported", total, maxLocals)
 	}
-	b.locals = uint32(min(total, maxLocals))
-	if !b.metered {
-		b.out = append(appendU32(b.out, uint32(n)), b.r.From(at)...)
-		return
-	}
-	b.out = append(appendU32(b.out, uint32(n)+1), b.r.From(at)...)
-	b.out = append(b.out, 1, typeI32)
-	b.chargeParts()
 }
 
-// chargeParts makes the parts of a charge for this function:
+// chargeParts makes the parts of a charge:
 //
-//	countdown = local = countdown - weight; if local < 0 { slow() }
+//	countdown = countdown - weight; if countdown < 0 { slow() }
 //
-// The local saves reading the global again.
+// A local to save reading the global again, or one that counts so that the global is written less often, is no faster: what
+// takes time is the call, though it is seldom made, because wazero keeps no values in registers across it.
 func (b *body) chargeParts() {
-	b.before = appendU32(append(b.before[:0], opGlobalGet), b.countdown())
-	b.before = append(b.before, opI32Const)
-	b.after = appendU32(append(b.after[:0], opI32Sub, opLocalTee), b.locals)
-	b.after = appendU32(append(b.after, opGlobalSet), b.countdown())
-	b.after = appendU32(append(b.after, opLocalGet), b.locals)
+	b.before = append(appendU32([]byte{opGlobalGet}, b.countdown()), opI32Const)
+	b.after = appendU32([]byte{opI32Sub, opGlobalSet}, b.countdown())
+	b.after = appendU32(append(b.after, opGlobalGet), b.countdown())
 	b.after = appendU32(append(b.after, opI32Const, 0, opI32LtS, opIf, blockEmpty, opCall), b.slowFunction())
 	b.after = append(b.after, opEnd)
 }

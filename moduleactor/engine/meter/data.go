@@ -85,8 +85,8 @@ type merger struct {
 	pending []byte
 	start   uint64
 	open    bool
-	// written is the end of what the segments in out may have written: above it there are zeros.
-	written uint64
+	// written is what the segments in out may have written; there are zeros everywhere else.
+	written []span
 	expr    []byte
 }
 
@@ -119,9 +119,9 @@ func (m *merger) segment(r *wasm.Reader, i uint32) {
 	m.flush()
 	m.keep(i, r.From(at))
 	if constant {
-		m.written = max(m.written, end)
+		m.wrote(span{uint64(offset), end})
 	} else {
-		m.written = 1 << 32
+		m.wrote(span{0, 1 << 32})
 	}
 }
 
@@ -171,7 +171,7 @@ func (m *merger) keep(i uint32, raw []byte) {
 func (m *merger) merge(offset uint64, data []byte) {
 	end := m.start + uint64(len(m.pending))
 	switch gap := int64(offset) - int64(end); {
-	case m.open && gap > 0 && gap <= maxGap && m.written <= end && gap <= int64(m.spare):
+	case m.open && gap > 0 && gap <= maxGap && gap <= int64(m.spare) && m.zeros(span{end, offset}):
 		m.spare -= int(gap)
 		m.pending = append(m.pending, make([]byte, gap)...)
 		m.pending = append(m.pending, data...)
@@ -197,7 +197,34 @@ func (m *merger) flush() {
 	m.out = append(m.out, opEnd)
 	m.out = appendU32(m.out, uint32(len(m.pending)))
 	m.out = append(m.out, m.pending...)
-	m.written = max(m.written, m.start+uint64(len(m.pending)))
+	m.wrote(span{m.start, m.start + uint64(len(m.pending))})
 	m.count++
 	m.open = false
+}
+
+// span is a part of memory, without its end.
+type span struct{ start, end uint64 }
+
+// maxSpans bounds what is remembered, and so the time that each segment takes.
+const maxSpans = 32
+
+// wrote remembers that something may have been written there. With too many places it remembers all that is between them.
+func (m *merger) wrote(s span) {
+	if len(m.written) == maxSpans {
+		for _, w := range m.written {
+			s = span{min(s.start, w.start), max(s.end, w.end)}
+		}
+		m.written = m.written[:0]
+	}
+	m.written = append(m.written, s)
+}
+
+// zeros tells whether nothing was written there.
+func (m *merger) zeros(s span) bool {
+	for _, w := range m.written {
+		if w.start < s.end && s.start < w.end {
+			return false
+		}
+	}
+	return true
 }

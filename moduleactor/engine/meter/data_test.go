@@ -61,6 +61,7 @@ func TestMerge(t *testing.T) {
 		"back over the pending one":     {nil, [][]byte{at(20, "abc"), at(18, "def"), at(19, "g")}, 2},
 		"a gap that was written":        {nil, [][]byte{at(50, "gap"), at(10, "abc"), at(100, "def")}, 3},
 		"a gap above what was written":  {nil, [][]byte{at(50, "gap"), at(10, string(make([]byte, 43))), at(100, "def")}, 2},
+		"a gap below what was written":  {nil, [][]byte{at(200, "high"), at(10, "abc"), at(100, "def")}, 2},
 		"a computed offset":             {nil, [][]byte{at(0, "a"), computed, at(1, "b"), at(20, "c")}, 4},
 		"extended constants":            {nil, [][]byte{at(0, "a"), sum, at(1, "b"), at(2, "c")}, 3},
 		"empty":                         {nil, [][]byte{at(0, ""), at(0, "a"), at(1, ""), at(131072, "")}, 2},

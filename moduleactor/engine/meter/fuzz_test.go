@@ -101,6 +101,9 @@ func compare(t testing.TB, code, changed []byte) {
 	if (got.refused == nil) != (want.refused == nil) {
 		t.Fatalf("the compiler says %v, of the rewritten module %v", want.refused, got.refused)
 	}
+	if strings.Contains(got.started, "not instantiated") && strings.Contains(want.started, "not instantiated") {
+		return // of several modules that are missing wazero names any
+	}
 	if got.started != want.started || !slices.Equal(got.calls, want.calls) || !bytes.Equal(got.memory, want.memory) || !slices.Equal(got.globals, want.globals) {
 		t.Fatalf("rewritten: %q %q %d; want %q %q %d; same memory: %v", got.started, got.calls, got.globals, want.started, want.calls, want.globals,
 			bytes.Equal(got.memory, want.memory))

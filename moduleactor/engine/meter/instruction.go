@@ -6,9 +6,7 @@ func (b *body) instruction(op byte) {
 	switch {
 	case op >= opFirstNumeric && op <= opLastNumeric, op <= 1, op == 0x0f, op == 0x1a, op == 0x1b, op == opRefIsNull, op == opElse:
 	case op >= opLocalGet && op <= opLocalTee:
-		if i := r.U32(); i >= b.locals {
-			r.Fail("local %d does not exist: there are %d", i, b.locals)
-		}
+		r.U32()
 	case op >= opFirstMemory && op <= opLastMemory:
 		b.memoryArgument()
 	case op == opI32Const:

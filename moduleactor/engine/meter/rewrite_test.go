@@ -228,7 +228,6 @@ func TestRefused(t *testing.T) {
 		"an export of the countdown": {with(7, Section(7, Export("f", 3, 0))), "global 0 does not exist: there are 0"},
 		"an added type":              {program(Body(0x02, 1, 0x0b)), "type 1 does not exist: there are 1"},
 		"an added type in a call":    {program(Body(0x41, 0, 0x11, 1, 0)), "type 1 does not exist: there are 1"},
-		"the added local":            {program(Body(0x20, 0, 0x1a)), "local 0 does not exist: there are 0"},
 		"an import from wazlet":      {with(2, Section(2, Import("wazlet", "tick", 0, 0))), "it imports tick from the module wazlet, which is the node's own"},
 		"a tail call":                {program(Body(0x12, 1)), "the instruction 0x12 is unknown or of an unsupported proposal"},
 		"an atomic instruction":      {program(Body(0xfe, 0x03, 0)), "the instruction 0xfe is unknown or of an unsupported proposal"},

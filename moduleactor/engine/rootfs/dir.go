@@ -17,7 +17,7 @@ const Omit = int64(-1) << 63
 type Dir struct {
 	fs *FS
 	*mount
-	// root is the directory itself; name is its path when it was opened, which only finds the mounts below it: a directory
+	// root is the directory itself, nil before the first use of one that was left for later; name is its path when it was opened, which only finds the mounts below it: a directory
 	// that has one cannot be renamed by a guest.
 	root *os.Root
 	name string
@@ -32,8 +32,27 @@ func newDir(f *FS, m *mount, root *os.Root, rel, name string) (*Dir, error) {
 	return &Dir{fs: f, mount: m, root: opened, name: name}, nil
 }
 
+// ready opens a root that was left for later.
+func (d *Dir) ready() error {
+	if d.root != nil {
+		return nil
+	}
+	if err := d.fs.ready(); err != nil {
+		return err
+	}
+	opened, err := d.fs.Root()
+	if err != nil {
+		return err
+	}
+	d.mount, d.root = opened.mount, opened.root
+	return nil
+}
+
 // Close closes the directory.
 func (d *Dir) Close() error {
+	if d.root == nil {
+		return nil
+	}
 	if d.list != nil {
 		_ = d.list.Close()
 	}
@@ -188,6 +207,9 @@ type Entry struct {
 }
 
 func (d *Dir) openList() (err error) {
+	if err := d.ready(); err != nil {
+		return err
+	}
 	if d.list == nil {
 		d.list, err = d.root.Open(".")
 	}

@@ -21,6 +21,25 @@ type Mount struct {
 type FS struct {
 	// mounts are ordered so that the first whose name is a prefix of a path is the one that has it; the last is /.
 	mounts []*mount
+	// later opens it, once it is used; nil after that.
+	later func() (*FS, error)
+}
+
+// Later returns an FS that open opens when the guest first uses it, in the guest's goroutine: most small guests never do,
+// and need no descriptors for it. A guest sees an error of open as EIO.
+func Later(open func() (*FS, error)) *FS { return &FS{later: open} }
+
+// ready opens what was left for later.
+func (f *FS) ready() error {
+	if f.later == nil {
+		return nil
+	}
+	opened, err := f.later()
+	if err != nil {
+		return err
+	}
+	f.mounts, f.later = opened.mounts, nil
+	return nil
 }
 
 type mount struct {
@@ -108,6 +127,9 @@ func makePoint(root *os.Root, name string, file bool) error {
 
 // Root opens the guest's /.
 func (f *FS) Root() (*Dir, error) {
+	if f.later != nil {
+		return &Dir{fs: f}, nil
+	}
 	return newDir(f, f.mounts[len(f.mounts)-1], f.mounts[len(f.mounts)-1].root, ".", "")
 }
 

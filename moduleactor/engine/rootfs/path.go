@@ -59,6 +59,9 @@ func (d *Dir) find(guest string) (place, error) {
 	if err := check(guest); err != nil {
 		return place{}, err
 	}
+	if err := d.ready(); err != nil {
+		return place{}, err
+	}
 	name := path.Join(d.name, guest)
 	if name == "." {
 		name = ""

@@ -150,9 +150,12 @@ static void later(const char *to, int port) {
   printf("error %d\n", err);
 }
 
-static void udp(void) {
-  int fd = opened(1);
-  must("bind", sock_bind(fd, parse(family == 2 ? "::" : "0.0.0.0"), 0));
+// udp answers one datagram, on the socket fd or one of its own.
+static void udp(int fd) {
+  if (fd < 0) {
+    fd = opened(1);
+    must("bind", sock_bind(fd, parse(family == 2 ? "::" : "0.0.0.0"), 0));
+  }
   name("bound", fd, 0);
   char buf[100];
   struct buffer iov = {buf, sizeof buf};
@@ -225,7 +228,8 @@ int main(int argc, char **argv) {
   if (!strcmp(how, "server")) server();
   if (!strcmp(how, "client")) client(argv[2], atoi(argv[3]));
   if (!strcmp(how, "later")) later(argv[2], atoi(argv[3]));
-  if (!strcmp(how, "udp")) udp();
+  if (!strcmp(how, "udp")) udp(-1);
+  if (!strcmp(how, "given")) udp(atoi(getenv("WAZLET_LISTEN_FDS_START")));
   if (!strcmp(how, "datagram")) datagram(argv[2], atoi(argv[3]));
   if (!strcmp(how, "resolve")) resolve(argv[2], argv[3]);
   if (!strcmp(how, "options")) options();

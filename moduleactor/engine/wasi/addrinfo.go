@@ -28,7 +28,7 @@ type hints struct {
 }
 
 func (c call) sockGetaddrinfo() Errno {
-	if c.net == nil {
+	if !c.net.there {
 		return eacces
 	}
 	name, errno := c.mem.text(c.a[0], c.a[1])

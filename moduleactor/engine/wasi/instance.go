@@ -56,17 +56,22 @@ type Config struct {
 	Signals <-chan byte
 	// Network, if set, lets the guest open sockets itself, with the functions of WasmEdge's extension; nil: EACCES.
 	Network *Network
+	// Drain, if set, can ask the guest to finish. It is for this instance alone.
+	Drain *Drain
 	// MaxFiles limits the descriptors; 0 means DefaultMaxFiles.
 	MaxFiles int
 	// NoMemory is set for a module without a memory.
 	NoMemory bool
+	// Pause and Resume, if set, are called around each wait, by the guest's goroutine.
+	Pause, Resume func()
 }
 
 // Instance is what one guest has open. Only its goroutine uses it, but for the stop.
 type Instance struct {
 	args, env [][]byte
 	table     table
-	net       *network
+	net       network
+	drain     *Drain
 	ctx       context.Context //nolint:containedctx // the guest's life, for what takes one
 	start     time.Time
 	done      <-chan struct{}
@@ -76,6 +81,8 @@ type Instance struct {
 	timer     *time.Timer
 	noMemory  bool
 	endWatch  func() bool
+	// pause and resume are Config's.
+	pause, resume func()
 }
 
 // New makes an instance. The error names what of the configuration it cannot use.
@@ -83,12 +90,17 @@ func New(cfg Config) (*Instance, error) {
 	in := &Instance{
 		// Some guests take a monotonic time of 0 for "not set".
 		start: time.Now().Add(-time.Second), closed: make(chan struct{}), wake: make(chan struct{}, 1), noMemory: cfg.NoMemory,
+		pause: cfg.Pause, resume: cfg.Resume,
 	}
 	if in.table.limit = cfg.MaxFiles; in.table.limit <= 0 {
 		in.table.limit = DefaultMaxFiles
 	}
+	if in.drain = cfg.Drain; in.drain == nil {
+		in.drain = &Drain{}
+	}
+	in.drain.onBegin(in.wakeUp)
 	if cfg.Network != nil {
-		in.net = &network{Network: *cfg.Network}
+		in.net = network{Network: *cfg.Network, there: true}
 	}
 	env, err := in.open(cfg)
 	if err != nil {

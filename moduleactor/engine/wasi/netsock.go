@@ -27,11 +27,12 @@ func extension() map[string][]function {
 	}
 }
 
-// opened is a socket that the guest has opened itself.
+// opened is a socket that the guest has opened itself, or one for datagrams that it was given.
 type opened struct {
 	*stream
 	six   bool
 	bound bool
+	peers peers
 }
 
 const (
@@ -56,7 +57,7 @@ func (c call) sockOpen() Errno {
 		return einval
 	}
 	switch {
-	case c.net == nil:
+	case !c.net.there:
 		return eacces
 	case c.table.full():
 		return emfile
@@ -157,6 +158,7 @@ func (c call) sockListen() Errno {
 	if err := unix.Listen(o.fd, min(max(int(int32(c.a[1])), 1), unix.SOMAXCONN)); err != nil {
 		return toErrno(err)
 	}
+	c.drain.listening(o.stream)
 	d.object, d.base = listener{o.stream}, listenerRights
 	return esuccess
 }
@@ -212,7 +214,7 @@ func (c call) destination(o *opened, ptr, port uint64) (netip.AddrPort, unix.Soc
 	if errno != esuccess {
 		return want, nil, errno
 	}
-	to, errno := c.net.remote(want)
+	to, errno := c.net.remote(want, o.peers)
 	if errno != esuccess {
 		return to, nil, errno
 	}
@@ -272,6 +274,9 @@ func (c call) recvFrom(addr, flags uint64, port *uint64, size, roflags uint64) E
 		return errno
 	}
 	if peer, ok := addrPort(from); ok {
+		if o, ok := d.object.(*opened); ok {
+			o.peers.add(peer)
+		}
 		if _, errno := c.mem.putAddress(addr, peer.Addr()); errno != esuccess {
 			return errno
 		}

@@ -28,6 +28,8 @@ const maxResolved = 1024
 // network is what an instance knows of the network.
 type network struct {
 	Network
+	// there is whether the guest may open sockets.
+	there bool
 	// names are what addresses were resolved from, known in the order in which they came.
 	names map[netip.Addr][]string
 	known []netip.Addr
@@ -85,9 +87,12 @@ func (n *network) local(a netip.Addr) (netip.Addr, Errno) {
 	return netip.Addr{}, eaddrnotavail
 }
 
-// remote is the address that a guest reaches in place of to.
-func (n *network) remote(to netip.AddrPort) (netip.AddrPort, Errno) {
+// remote is the address that a guest reaches in place of to. It may always answer its peers.
+func (n *network) remote(to netip.AddrPort, peers peers) (netip.AddrPort, Errno) {
 	a := to.Addr().Unmap()
+	if to = netip.AddrPortFrom(a, to.Port()); slices.Contains(peers, to) {
+		return to, esuccess
+	}
 	if n.inside(a) && !slices.Contains(n.Addresses, a) {
 		o, ok := n.own(a)
 		if !ok {
@@ -103,6 +108,24 @@ func (n *network) remote(to netip.AddrPort) (netip.AddrPort, Errno) {
 		return netip.AddrPort{}, eacces
 	}
 	return to, esuccess
+}
+
+// peers are those that have sent datagrams to a socket lately, the last one at the end.
+type peers []netip.AddrPort
+
+// maxPeers is how many a socket remembers.
+const maxPeers = 256
+
+func (p *peers) add(peer netip.AddrPort) {
+	peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
+	if n := len(*p); n > 0 && (*p)[n-1] == peer {
+		return
+	}
+	*p = slices.DeleteFunc(*p, func(o netip.AddrPort) bool { return o == peer })
+	if len(*p) >= maxPeers {
+		*p = slices.Delete(*p, 0, 1)
+	}
+	*p = append(*p, peer)
 }
 
 // source is the Pod's address that connections to an address come from; not ok: the host's choice, as a loopback address of

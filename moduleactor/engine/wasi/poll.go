@@ -150,7 +150,7 @@ func (p *poll) descriptor(s subscription) {
 	}
 	switch o := d.object.(type) {
 	case waiter:
-		if n, hangup, ok := o.ready(write); !ok {
+		if n, hangup, ok := p.Instance.ready(o, write); !ok {
 			p.list = append(p.list, interest{o, write})
 		} else if hangup {
 			p.event(s, esuccess, n, eventHangup)

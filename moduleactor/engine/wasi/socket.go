@@ -29,7 +29,7 @@ func (in *Instance) preopen(list []Preopen) ([]string, error) {
 		if strings.ContainsAny(p.Name, ":\x00") {
 			return nil, fmt.Errorf("preopen %q: a name has no colon", p.Name)
 		}
-		o, err := socketObject(p.File)
+		o, err := in.socketObject(p.File)
 		if err != nil {
 			return nil, fmt.Errorf("preopen %s: %w", p.Name, err)
 		}
@@ -43,7 +43,7 @@ func (in *Instance) preopen(list []Preopen) ([]string, error) {
 
 var errNoSocket = errors.New("is no socket")
 
-func socketObject(f *os.File) (object, error) {
+func (in *Instance) socketObject(f *os.File) (object, error) {
 	fd, mode, err := descriptorOf(f)
 	switch {
 	case err != nil:
@@ -56,13 +56,29 @@ func socketObject(f *os.File) (object, error) {
 		return nil, err
 	}
 	if listens == 0 {
-		return adopt(f, false, socketRights)
+		s, err := adopt(f, false, socketRights)
+		switch {
+		case err != nil:
+			return nil, err
+		case s.kind == socketDgram:
+			return &opened{stream: s, six: isIPv6(s.fd), bound: true}, nil
+		default:
+			in.drain.serving(s)
+			return s, nil
+		}
 	}
 	s, err := adopt(f, false, listenerRights)
 	if err != nil {
 		return nil, err
 	}
+	in.drain.listening(s)
 	return listener{s}, nil
+}
+
+func isIPv6(fd int) bool {
+	sa, err := unix.Getsockname(fd)
+	_, six := sa.(*unix.SockaddrInet6)
+	return err == nil && six
 }
 
 // socket returns the stream behind a descriptor of a connection. A directory is bad, as it is to fd_read.
@@ -129,6 +145,7 @@ func (in *Instance) accept(d *descriptor, l listener) (*stream, Errno) {
 				_ = f.Close()
 				return nil, toErrno(err)
 			}
+			in.drain.serving(s)
 			return s, esuccess
 		case errors.Is(err, unix.EAGAIN) && d.flags&flagNonblock == 0:
 			in.waitFor(l, false)

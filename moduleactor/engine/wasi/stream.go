@@ -18,6 +18,8 @@ type stream struct {
 	kind  filetype
 	can   Rights
 	owned bool
+	// drain knows of a listener, and of a client's connection.
+	drain *Drain
 }
 
 // newStream makes a stream of a file; one that the netpoller does not take is an error.
@@ -61,6 +63,9 @@ func (s *stream) stat() (filestat, Errno) {
 }
 
 func (s *stream) close() error {
+	if s.drain != nil {
+		s.drain.closing(s)
+	}
 	if !s.owned {
 		return nil
 	}

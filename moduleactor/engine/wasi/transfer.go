@@ -35,6 +35,8 @@ func (in *Instance) transfer(d *descriptor, v *vectors, write bool) (total uint3
 		}
 		total += uint32(n)
 		switch {
+		case errno == eagain && in.inputOver(d.object, write):
+			return total, esuccess
 		case errno == eagain && total == 0 && d.flags&flagNonblock == 0:
 			in.waitFor(d.object, write)
 			errno = esuccess

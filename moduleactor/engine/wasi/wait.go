@@ -36,9 +36,13 @@ func (in *Instance) wait(list []interest, most time.Duration) {
 		ends = append(ends, i.watch(i.write, in.wakeUp))
 	}
 	for _, i := range list {
-		if _, _, ok := i.ready(i.write); ok {
+		if _, _, ok := in.ready(i.waiter, i.write); ok {
 			return
 		}
+	}
+	if in.pause != nil {
+		in.pause()
+		defer in.resume()
 	}
 	if in.timer == nil {
 		in.timer = time.NewTimer(most)
@@ -52,6 +56,20 @@ func (in *Instance) wait(list []interest, most time.Duration) {
 	case <-in.done:
 		panic(Stopped{})
 	}
+}
+
+// ready is that of the object. What the guest reads comes to its end when it is to finish.
+func (in *Instance) ready(w waiter, write bool) (n uint64, hangup, ok bool) {
+	n, hangup, ok = w.ready(write)
+	if o, is := w.(object); !ok && is && in.inputOver(o, write) {
+		return 0, true, true
+	}
+	return n, hangup, ok
+}
+
+// inputOver tells whether there is nothing more to come for a guest that reads its standard input.
+func (in *Instance) inputOver(o object, write bool) bool {
+	return !write && in.drain.begun.Load() && o == in.table.stdio[0]
 }
 
 // wakeUp ends a wait. It may be called from any goroutine, and too often.

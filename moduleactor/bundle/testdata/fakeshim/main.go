@@ -85,6 +85,9 @@ func run(dir string) int {
 			die("%v", err)
 		}
 		code = int32(n)
+	case "refuse": // and end right after
+		a.Refused("first\nline " + strings.Repeat("x", 1000))
+		a.Refused("second")
 	case "exit-when":
 		await(args[1])
 		code = 7

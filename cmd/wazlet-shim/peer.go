@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/wazlet/wazlet/moduleactor/bundle/wire"
+)
+
+// peer is the connection of a daemon. What is to be sent is queued, so that no guest waits for a daemon that does not
+// read; an attempt has two events, so the queue is bounded by the number of guests.
+type peer struct {
+	conn *wire.Conn
+
+	mu     sync.Mutex
+	queue  []wire.Message
+	more   chan struct{} // has room for one
+	closed bool
+}
+
+// attend serves one connection until its end. The guests it started go on.
+func (s *server) attend(conn *wire.Conn) {
+	c := &peer{conn: conn, more: make(chan struct{}, 1)}
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		c.write()
+	}()
+	for {
+		m, with, err := conn.Receive()
+		if err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) {
+				fmt.Fprintln(s.stderr, "wazlet-shim serve: receive:", err)
+			}
+			break
+		}
+		s.handle(c, m, with)
+	}
+	c.close()
+	<-sent
+	_ = conn.Close()
+}
+
+// handle answers a request. It does not block: the answer to run comes when it is known.
+func (s *server) handle(c *peer, m wire.Message, with []*os.File) {
+	if m.Op == wire.Run && len(with) > 0 && m.Error == "" {
+		go s.begin(c, m, with)
+		return
+	}
+	wire.CloseAll(with)
+	answer := wire.Message{Seq: m.Seq, Op: m.Op, Bundle: m.Bundle}
+	if err := s.answer(c, m, &answer); err != nil {
+		answer.Error = err.Error()
+	}
+	c.send(answer)
+}
+
+func (s *server) answer(c *peer, m wire.Message, answer *wire.Message) error {
+	switch m.Op {
+	case wire.Ping:
+		answer.Instances = s.count()
+		return nil
+	case wire.Run:
+		if m.Error != "" {
+			return errors.New(m.Error)
+		}
+		return errors.New("run: want the attempt's lock with it")
+	case wire.Signal:
+		if i, err := s.find(m.Bundle); err == nil {
+			i.stop(m.Kill)
+		}
+		return nil
+	case wire.Watch, wire.Stats:
+		i, err := s.find(m.Bundle)
+		if err != nil {
+			return err
+		}
+		if m.Op == wire.Stats {
+			answer.Usage = i.usage()
+			return nil
+		}
+		answer.StartedAt, err = i.watch(c)
+		return err
+	case wire.Started, wire.Ended:
+	}
+	return fmt.Errorf("%s is no request", m.Op)
+}
+
+// send queues a message.
+func (c *peer) send(m wire.Message) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	c.queue = append(c.queue, m)
+	c.wake()
+}
+
+func (c *peer) wake() {
+	select {
+	case c.more <- struct{}{}:
+	default:
+	}
+}
+
+func (c *peer) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed, c.queue = true, nil
+	c.wake()
+}
+
+// write sends what is queued. After an error, which only a connection that has ended gives, nothing is kept any more.
+func (c *peer) write() {
+	for range c.more {
+		c.mu.Lock()
+		queue, closed := c.queue, c.closed
+		c.queue = nil
+		c.mu.Unlock()
+		if closed {
+			return
+		}
+		for _, m := range queue {
+			if err := c.conn.Send(m); err != nil {
+				c.close()
+				break
+			}
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package resolver
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestParse(t *testing.T) {
+	for name, tc := range map[string]struct {
+		text string
+		want Config
+	}{
+		"a cluster's": {
+			"search a.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5 timeout:1\n",
+			Config{[]netip.Addr{netip.MustParseAddr("10.96.0.10")}, []string{"a.svc.cluster.local", "svc.cluster.local", "cluster.local"}, 5},
+		},
+		"what is not understood": {"# comment\n; comment\nfoo bar\nnameserver\nnameserver nowhere\noptions ndots:x", Config{}},
+		"the last search counts": {"domain a\nsearch b c # d", Config{Search: []string{"b", "c"}}},
+		"three servers": {
+			"nameserver 1.1.1.1\nnameserver ::1\nnameserver 2.2.2.2\nnameserver 3.3.3.3\noptions ndots:99",
+			Config{Nameservers: []netip.Addr{netip.MustParseAddr("1.1.1.1"), netip.IPv6Loopback(), netip.MustParseAddr("2.2.2.2")}, Ndots: 15},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Parse(strings.NewReader(tc.text))
+			if d := cmp.Diff(tc.want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" || err != nil {
+				t.Error(d, err)
+			}
+		})
+	}
+}
+
+// zone is a name server with the addresses of some names.
+type zone struct {
+	addresses map[string]string
+	mu        sync.Mutex
+	asked     []string
+}
+
+func serve(t *testing.T, addresses map[string]string) (*zone, netip.AddrPort) {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, done := &zone{addresses: addresses}, make(chan struct{})
+	go func() {
+		defer close(done)
+		buf := make([]byte, 1500)
+		for {
+			n, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			if answer := z.answer(buf[:n]); answer != nil {
+				_, _ = conn.WriteTo(answer, from)
+			}
+		}
+	}()
+	t.Cleanup(func() { _ = conn.Close(); <-done })
+	return z, netip.MustParseAddrPort(conn.LocalAddr().String())
+}
+
+func (z *zone) answer(query []byte) []byte {
+	var m dnsmessage.Message
+	if m.Unpack(query) != nil || len(m.Questions) != 1 {
+		return nil
+	}
+	q := m.Questions[0]
+	answer := dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, Authoritative: true}, Questions: m.Questions}
+	if q.Type == dnsmessage.TypeA {
+		z.mu.Lock()
+		z.asked = append(z.asked, q.Name.String())
+		z.mu.Unlock()
+	}
+	a, ok := z.addresses[q.Name.String()]
+	switch {
+	case !ok:
+		answer.RCode = dnsmessage.RCodeNameError
+	case q.Type == dnsmessage.TypeA:
+		answer.Answers = []dnsmessage.Resource{{
+			Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 1},
+			Body:   &dnsmessage.AResource{A: netip.MustParseAddr(a).As4()},
+		}}
+	}
+	out, err := answer.Pack()
+	if err != nil {
+		return nil
+	}
+	return out
+}
+
+func (z *zone) names() []string {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return z.asked
+}
+
+func TestLookup(t *testing.T) {
+	for name, tc := range map[string]struct {
+		name  string
+		ndots int
+		want  string
+		asked []string
+	}{
+		"a service":              {"db", 5, "10.0.0.1", []string{"db.ns.svc.local."}},
+		"of another domain":      {"other", 5, "10.0.0.2", []string{"other.ns.svc.local.", "other.svc.local."}},
+		"outside, after all":     {"www.example", 5, "10.0.0.3", []string{"www.example.ns.svc.local.", "www.example.svc.local.", "www.example."}},
+		"outside, at first":      {"www.example", 1, "10.0.0.3", []string{"www.example."}},
+		"a full name":            {"www.example.", 5, "10.0.0.3", []string{"www.example."}},
+		"an address":             {"192.0.2.1", 5, "192.0.2.1", nil},
+		"localhost":              {"LocalHost.", 5, "127.0.0.1 ::1", nil},
+		"a name that is nowhere": {"x", 1, "", []string{"x.ns.svc.local.", "x.svc.local.", "x."}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			z, at := serve(t, map[string]string{"db.ns.svc.local.": "10.0.0.1", "other.svc.local.": "10.0.0.2", "www.example.": "10.0.0.3"})
+			r := New(Config{Search: []string{"ns.svc.local", "svc.local."}, Ndots: tc.ndots})
+			r.servers = []netip.AddrPort{at}
+			list, err := r.Lookup(t.Context(), tc.name)
+			var got []string
+			for _, a := range list {
+				got = append(got, a.Unmap().String())
+			}
+			if text := strings.Join(got, " "); text != tc.want || (err == nil) != (tc.want != "") {
+				t.Errorf("%q, %v, want %q", text, err, tc.want)
+			}
+			if d := cmp.Diff(tc.asked, z.names()); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestLookupWithoutServer(t *testing.T) {
+	if list, err := New(Config{}).Lookup(t.Context(), "a.b"); err != ErrNoServer { //nolint:errorlint // it itself
+		t.Error(list, err)
+	}
+}
+
+func TestLookupEndsWithItsContext(t *testing.T) {
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0") // answers nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	r := New(Config{})
+	r.servers = []netip.AddrPort{netip.MustParseAddrPort(conn.LocalAddr().String())}
+	ctx, cancel := context.WithCancel(t.Context())
+	end := make(chan error, 1)
+	go func() {
+		_, err := r.Lookup(ctx, "a.b")
+		end <- err
+	}()
+	if _, _, err := conn.ReadFrom(make([]byte, 1500)); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-end; err == nil {
+		t.Error("no error")
+	}
+}

@@ -1,0 +1,123 @@
+package podactor
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/wazlet/wazlet/moduleactor/bundle"
+	"github.com/wazlet/wazlet/moduleactor/egress"
+	"github.com/wazlet/wazlet/moduleactor/resolver"
+)
+
+// networkOf is what the sockets of a Pod's guests may do; nil while the Pod has no address, which only tests see.
+func networkOf(cfg Config, pod *corev1.Pod, podIP string) (*bundle.Network, error) {
+	if pod.Spec.HostNetwork {
+		podIP = cfg.HostIP
+	}
+	own, err := netip.ParseAddr(podIP)
+	if err != nil {
+		return nil, nil //nolint:nilerr,nilnil // without an address there is no network
+	}
+	ask, err := egress.Ask(pod.Annotations)
+	if err != nil {
+		return nil, err
+	}
+	dns, err := resolverOf(cfg, pod)
+	if err != nil {
+		return nil, err
+	}
+	// A guest that resolves names itself may ask the name servers which the node asks for others.
+	policy := egress.Policy{Own: []netip.Addr{own}, Ask: ask, Allow: cfg.Egress.Allow, Deny: cfg.Egress.Deny}
+	for _, server := range dns.Nameservers {
+		policy.Always = append(policy.Always, egress.Address(server, dnsPort))
+	}
+	return &bundle.Network{Egress: policy, DNS: dns}, nil
+}
+
+const dnsPort = 53
+
+// resolverOf applies the Pod's DNS policy, as the kubelet does.
+func resolverOf(cfg Config, pod *corev1.Pod) (resolver.Config, error) {
+	var c resolver.Config
+	policy := pod.Spec.DNSPolicy
+	clusterFirst := policy == corev1.DNSClusterFirstWithHostNet || (policy == corev1.DNSClusterFirst || policy == "") && !pod.Spec.HostNetwork
+	if policy != corev1.DNSNone {
+		host, err := readResolvConf(cfg.DNS.ResolvConf)
+		if err != nil {
+			return c, err
+		}
+		c = host
+		if clusterFirst && len(cfg.DNS.Cluster) > 0 {
+			services := "svc." + cfg.DNS.Domain
+			c = resolver.Config{
+				Nameservers: slices.Clone(cfg.DNS.Cluster), Ndots: clusterNdots,
+				Search: append([]string{pod.Namespace + "." + services, services, cfg.DNS.Domain}, host.Search...),
+			}
+		}
+	}
+	if err := addDNSConfig(&c, pod.Spec.DNSConfig, cfg.Egress); err != nil {
+		return c, err
+	}
+	c.Nameservers = c.Nameservers[:min(len(c.Nameservers), resolver.MaxNameservers)]
+	c.Search = c.Search[:min(len(c.Search), resolver.MaxSearch)]
+	return c, nil
+}
+
+// clusterNdots lets names such as service.namespace be looked for in the cluster at first.
+const clusterNdots = 5
+
+// readResolvConf reads the host's file; a host without one has no name servers.
+func readResolvConf(path string) (resolver.Config, error) {
+	f, err := os.Open(path)
+	if os.IsNotExist(err) || path == "" {
+		return resolver.Config{}, nil
+	}
+	if err != nil {
+		return resolver.Config{}, fmt.Errorf("read the host's name servers: %w", err)
+	}
+	defer f.Close()
+	return resolver.Parse(f)
+}
+
+// addDNSConfig adds what the Pod itself says. Its name servers must be such as the node lets Pods reach at all: queries are
+// a way out as any other.
+func addDNSConfig(c *resolver.Config, d *corev1.PodDNSConfig, bound Egress) error {
+	if d == nil {
+		return nil
+	}
+	may := egress.Policy{Ask: []egress.Rule{egress.Everything()}, Allow: bound.Allow, Deny: bound.Deny}
+	for i, s := range d.Nameservers {
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return fmt.Errorf("spec.dnsConfig.nameservers[%d]: must be an IP address (got %q)", i, s)
+		}
+		if err := may.Check(netip.AddrPortFrom(a, dnsPort)); err != nil {
+			return fmt.Errorf("spec.dnsConfig.nameservers[%d]: %w", i, err)
+		}
+		if !slices.Contains(c.Nameservers, a) {
+			c.Nameservers = append(c.Nameservers, a)
+		}
+	}
+	for _, s := range d.Searches {
+		if s = strings.TrimSuffix(s, "."); !slices.Contains(c.Search, s) {
+			c.Search = append(c.Search, s)
+		}
+	}
+	for _, o := range d.Options {
+		if o.Name != "ndots" || o.Value == nil {
+			continue
+		}
+		n, err := strconv.Atoi(*o.Value)
+		if err != nil {
+			return fmt.Errorf("spec.dnsConfig.options: ndots must be a number (got %q)", *o.Value)
+		}
+		c.Ndots = n
+	}
+	return nil
+}
