@@ -116,7 +116,8 @@ func (j *job) remote() bool {
 
 // prepare compiles the module and lays out what the bundle needs before it is written.
 func (j *job) prepare(ctx context.Context, img image.Image) report {
-	if err := j.cfg.Runtime.Compile(ctx, img.Module, img.Digest, j.run.Spec.Shim != ""); err != nil {
+	metered := j.run.Spec.Shim != "" || j.run.Spec.Handler != nil
+	if err := j.cfg.Runtime.Compile(ctx, img.Module, img.Digest, metered); err != nil {
 		return j.found(prepared{err: fmt.Errorf("compile %s: %w", j.run.Spec.Image, err)})
 	}
 	signals, err := wantsSignals(j.run.Spec, img)

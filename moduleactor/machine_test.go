@@ -110,7 +110,11 @@ func parse(t *testing.T, m machine, line string) event {
 		}
 		return prepared{err: err}
 	case "launched":
-		return launched{spec: bundle.Spec{ContainerID: "wazlet://1", ImageID: "r/i@sha256:1", Signals: arg == "signals"}, err: err}
+		l := launched{spec: bundle.Spec{ContainerID: "wazlet://1", ImageID: "r/i@sha256:1", Signals: arg == "signals"}, err: err}
+		if arg == "handler" {
+			l.spec.Handler = &bundle.Handler{}
+		}
+		return l
 	case "entered":
 		return entered{state: bundle.State{PID: 7, StartedAt: epoch.Add(time.Second)}, ok: arg == "ok", err: err}
 	case "ended":

@@ -31,6 +31,9 @@ type Spec struct {
 	// Listeners are bound before the guest starts; one that cannot be is a RunContainerError.
 	Listeners []bundle.Listener
 
+	// Handler, if set, makes the container serve HTTP.
+	Handler *bundle.Handler
+
 	MemoryBytes   int64 // limit, 0 = none
 	CPUMillicores int64 // limit, 0 = none
 

@@ -19,7 +19,7 @@ type Images interface {
 type Runtime interface {
 	// Compile fills the compile cache for a module, in a process of its own. It blocks, bounded in number across the
 	// node, and obeys ctx. An error that satisfies errors.As(*bundle.InvalidModule) is the module's fault.
-	// Metered is for a shared shim.
+	// Metered is for a shared shim and for a handler.
 	Compile(ctx context.Context, module, digest string, metered bool) error
 	// Start writes the attempt's bundle and starts its shim. It fails when the attempt already has a bundle.
 	Start(ctx context.Context, spec bundle.Spec, limits bundle.Limits) (Process, error)

@@ -22,6 +22,7 @@ func buildSpec(run Run, img image.Image, cfg Config) bundle.Spec {
 		MemoryBytes: s.MemoryBytes, Shim: s.Shim,
 		Stdin: s.Stdin, StdinOnce: s.StdinOnce, TTY: s.TTY,
 		Network:                s.Network,
+		Handler:                s.Handler,
 		Log:                    &bundle.Log{Path: logPath(s, run.Attempt), MaxBytes: cfg.LogMaxBytes, MaxFiles: cfg.LogMaxFiles},
 		TerminationMessagePath: s.TerminationMessagePath,
 		Landlock:               true,

@@ -33,6 +33,9 @@ func resolveSpec(ctx context.Context, around surroundings, name string, adopt bo
 	if s.Signals, err = signalsOf(pod); err != nil {
 		return s, err
 	}
+	if s.Handler, err = httpHandler(cfg.Handlers, pod, c); err != nil {
+		return s, err
+	}
 	env, err := newEnvironment(ctx, around, c)
 	if err != nil {
 		return s, err

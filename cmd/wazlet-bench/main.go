@@ -29,6 +29,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	bin := flags.String("bin", "bin", "`DIR` of wazlet and wazlet-shim")
 	rounds := flags.Int("rounds", 40, "starts of each kind")
+	handlers := flags.Bool("handlers", false, "measure HTTP handlers alone")
 	cluster := flags.Bool("cluster", false, "measure Pods of a real control plane instead, beside virtual-kubelet (root)")
 	pods := flags.String("pods", "1,50,100,300", "with --cluster: how many are created at once")
 	only := flags.String("only", "", "with --cluster: the one `NODE` to measure, bench or vk")
@@ -36,7 +37,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	work := func() error { return bench(ctx, *bin, *rounds, stdout) }
+	work := func() error { return bench(ctx, *bin, *rounds, *handlers, stdout) }
 	switch {
 	case *plane != "":
 		work = func() error { return benchInside(ctx, *bin, *plane, *only, *pods, stdout) }
@@ -54,6 +55,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 type tools struct {
 	dir, wazlet, shim, bare string
 	guests                  []guest
+	handlerGuests           []guest
 	hostile                 string // a module
 	kernelFile              string // another
 	out                     io.Writer
@@ -88,7 +90,7 @@ func benchInside(ctx context.Context, bin, plane, only, pods string, out io.Writ
 	return t.inside(ctx, plane, only, counts)
 }
 
-func bench(ctx context.Context, bin string, rounds int, out io.Writer) error {
+func bench(ctx context.Context, bin string, rounds int, handlers bool, out io.Writer) error {
 	dir, err := os.MkdirTemp("", "wazlet-bench-")
 	if err != nil {
 		return err
@@ -99,6 +101,9 @@ func bench(ctx context.Context, bin string, rounds int, out io.Writer) error {
 		return err
 	}
 	t.printf("%s, %d CPUs, %s\n", runtime.Version(), runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly))
+	if handlers {
+		return t.handlers(ctx)
+	}
 	for _, part := range []func() error{
 		func() error { return t.kernels(ctx) },
 		func() error { return t.starts(ctx, rounds) },
@@ -106,6 +111,7 @@ func bench(ctx context.Context, bin string, rounds int, out io.Writer) error {
 		func() error { return t.node(ctx, 100) },
 		func() error { return t.node(ctx, 500) },
 		func() error { return t.besideHostile(ctx) },
+		func() error { return t.handlers(ctx) },
 	} {
 		if err := part(); err != nil {
 			return err
@@ -129,6 +135,9 @@ func build(ctx context.Context, bin, dir string, out io.Writer) (*tools, error) 
 			{name: "Go guest", file: filepath.Join(dir, "gohello.wasm")},
 		},
 	}
+	t.handlerGuests = []guest{
+		{name: "small C guest", file: filepath.Join(dir, "cgi.wasm")}, {name: "Go guest", file: filepath.Join(dir, "gocgi.wasm")},
+	}
 	for _, c := range []struct {
 		env  []string
 		args []string
@@ -140,6 +149,8 @@ func build(ctx context.Context, bin, dir string, out io.Writer) (*tools, error) 
 		}},
 		{nil, []string{"clang", "--target=wasm32-wasi", "--sysroot=/usr", "-O1", "-o", t.hostile, "cmd/wazlet-bench/guests/hostile/main.c"}},
 		{nil, []string{"clang", "--target=wasm32-wasi", "--sysroot=/usr", "-O2", "-o", t.kernelFile, "cmd/wazlet-bench/guests/kernels/main.c"}},
+		{nil, []string{"clang", "--target=wasm32-wasi", "--sysroot=/usr", "-O2", "-o", t.handlerGuests[0].file, "cmd/wazlet-bench/guests/cgi/main.c"}},
+		{[]string{"GOOS=wasip1", "GOARCH=wasm"}, []string{"go", "build", "-ldflags=-s -w", "-o", t.handlerGuests[1].file, "./cmd/wazlet-bench/guests/gocgi"}},
 		{[]string{"GOOS=wasip1", "GOARCH=wasm"}, []string{"go", "build", "-ldflags=-s -w", "-o", t.guests[1].file, "./cmd/wazlet-bench/guests/gohello"}},
 	} {
 		cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)

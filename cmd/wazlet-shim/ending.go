@@ -26,6 +26,8 @@ type ending struct {
 	// once is locked by whoever writes exit.json, and not unlocked: the process ends next.
 	once      sync.Mutex
 	startedAt atomic.Pointer[time.Time]
+	// stop, once it is set, is what SIGTERM does.
+	stop atomic.Pointer[context.CancelFunc]
 }
 
 // watchTerminate makes SIGTERM a message, from the first moment on.
@@ -66,11 +68,15 @@ func (s *shim) passOn(terminated <-chan os.Signal) {
 	}()
 }
 
-// endOn ends the process when SIGTERM comes, once the guest's clients are served: it can do nothing else about the signal.
-// A guest that does not come to an end is killed when its time is over. While it computes without calling the host, a
-// garbage collection would wait for it for ever; hence none is started any more.
+// endOn ends the process when SIGTERM comes, once the guest's clients are served: it can do nothing else about the signal;
+// an HTTP handler does it by itself. A guest that does not come to an end is killed when its time is over. While it computes
+// without calling the host, a garbage collection would wait for it for ever; hence none is started any more.
 func (s *shim) endOn(ctx context.Context, terminated <-chan os.Signal) {
 	<-terminated
+	if stop := s.stop.Load(); stop != nil {
+		(*stop)()
+		return
+	}
 	s.guest.Drain.Finish(ctx)
 	debug.SetGCPercent(-1)
 	os.Exit(s.end(engine.Result{Code: codeTerminated, Reason: engine.Reason(bundle.Killed), Message: "terminated by SIGTERM"}))
@@ -88,6 +94,9 @@ func (s *shim) end(res engine.Result) int {
 	e := bundle.Exit{
 		Code: res.Code, Reason: bundle.ExitReason(res.Reason), Message: res.Message,
 		FinishedAt: time.Now(), PeakMemoryBytes: s.guest.Memory.Peak(),
+	}
+	if s.budget != nil {
+		e.PeakMemoryBytes = uint64(s.budget.Peak())
 	}
 	if at := s.startedAt.Load(); at != nil {
 		e.StartedAt = *at

@@ -33,6 +33,9 @@ type instance struct {
 	drain   wasi.Drain
 	// terminated makes the second SIGTERM, of a daemon that was restarted meanwhile, do nothing.
 	terminated sync.Once
+	// handler is set if the attempt serves HTTP; unserve is what SIGTERM does then.
+	handler *handler
+	unserve func()
 
 	startedAt atomic.Pointer[time.Time]
 
@@ -84,7 +87,12 @@ func (s *server) accept(dir string, files []*os.File) (*instance, error) {
 		MaxFiles: sharedMaxFiles, Args: spec.Args, Env: spec.Env, Memory: engine.NewMemory(spec.MemoryBytes), CPU: &engine.CPU{},
 		CPUMillicores: spec.CPUMillicores, Entered: i.entered, Drain: &i.drain, Network: guestNetwork(spec.Network, i.refused),
 	}
-	if spec.Signals {
+	switch {
+	case spec.Handler != nil:
+		drain := make(chan struct{})
+		i.unserve = sync.OnceFunc(func() { close(drain) })
+		i.handler = &handler{spec: spec, drain: drain, budget: engine.NewBudget(spec.MemoryBytes), entered: i.entered}
+	case spec.Signals:
 		i.signals = make(chan byte, maxSignals)
 		i.guest.Signals = i.signals
 	}
@@ -100,7 +108,11 @@ func (i *instance) stop(kill bool) {
 		return
 	}
 	i.terminated.Do(func() {
-		if i.signals != nil {
+		switch {
+		case i.handler != nil:
+			i.unserve()
+			return
+		case i.signals != nil:
 			i.signals <- byte(syscall.SIGTERM) // there is room: nobody else sends
 			return
 		}
@@ -134,7 +146,28 @@ func (i *instance) play() engine.Result {
 	if err != nil {
 		return startError(err)
 	}
+	if i.handler != nil {
+		return i.serve(p.Program)
+	}
 	return p.Run(i.ctx, i.guest)
+}
+
+// serve serves HTTP until the attempt is to end.
+func (i *instance) serve(p *engine.Program) engine.Result {
+	i.handler.guest = i.guest
+	res := i.handler.serve(i.ctx, p)
+	if stop, ok := errors.AsType[*engine.Stop](context.Cause(i.ctx)); ok {
+		return stop.Result
+	}
+	return res
+}
+
+// peak is the most memory that it has had.
+func (i *instance) peak() uint64 {
+	if i.handler != nil {
+		return uint64(i.handler.budget.Peak())
+	}
+	return i.guest.Memory.Peak()
 }
 
 // prepare opens what the guest has of the host.
@@ -148,7 +181,7 @@ func (i *instance) prepare() (err error) {
 	if err := i.takeListeners(); err != nil {
 		return err
 	}
-	if len(spec.Mounts) == 0 {
+	if len(spec.Mounts) == 0 && i.handler == nil { // whose instances would open it at a time
 		// What there is belongs to this attempt alone. Volumes are opened at once: one that is missing is a StartError.
 		i.guest.Root = rootfs.Later(i.openRoot)
 		return nil
@@ -219,7 +252,7 @@ func (i *instance) end(res engine.Result) {
 		}
 		e := bundle.Exit{
 			Code: res.Code, Reason: bundle.ExitReason(res.Reason), Message: res.Message,
-			FinishedAt: time.Now(), PeakMemoryBytes: i.guest.Memory.Peak(),
+			FinishedAt: time.Now(), PeakMemoryBytes: i.peak(),
 			CPUTimeNanos: int64(i.guest.CPU.Used()),
 		}
 		if at := i.startedAt.Load(); at != nil {
@@ -262,7 +295,7 @@ func (i *instance) tell(m wire.Message) {
 }
 
 func (i *instance) usage() *wire.Usage {
-	return &wire.Usage{CPUTimeNanos: int64(i.guest.CPU.Used()), MemoryBytes: i.guest.Memory.Peak(), PeakMemoryBytes: i.guest.Memory.Peak()}
+	return &wire.Usage{CPUTimeNanos: int64(i.guest.CPU.Used()), MemoryBytes: i.peak(), PeakMemoryBytes: i.peak()}
 }
 
 func (s *server) complain(i *instance, err error) {

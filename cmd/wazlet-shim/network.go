@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/wazlet/wazlet/moduleactor/bundle"
@@ -14,7 +15,7 @@ func guestNetwork(n *bundle.Network, tell func(string)) *wasi.Network {
 	if n == nil {
 		return nil
 	}
-	policy, told := n.Egress, refusals{}
+	policy, told := n.Egress, &refusals{}
 	return &wasi.Network{
 		Addresses: policy.Own,
 		Check: func(to netip.AddrPort, names []string) error {
@@ -28,8 +29,9 @@ func guestNetwork(n *bundle.Network, tell func(string)) *wasi.Network {
 	}
 }
 
-// refusals keeps a guest that tries again and again from being told of each time.
+// refusals keeps a guest that tries again and again from being told of each time. The instances of an HTTP handler share it.
 type refusals struct {
+	mu   sync.Mutex
 	said map[string]time.Time
 	last time.Time
 	left int
@@ -44,6 +46,8 @@ const (
 
 // news tells whether a refusal is to be told.
 func (r *refusals) news(text string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if at, ok := r.said[text]; ok && now.Sub(at) < sayAgain {
 		return false
 	}

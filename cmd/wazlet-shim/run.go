@@ -55,7 +55,7 @@ func runCommand(ctx context.Context, args []string, stdin io.Reader, stdout, std
 	if err := s.openLog(); err != nil {
 		return s.end(startError(err))
 	}
-	if s.spec.Signals {
+	if s.spec.Signals && s.spec.Handler == nil {
 		s.passOn(terminated)
 	} else {
 		go s.endOn(ctx, terminated)
@@ -72,6 +72,10 @@ type shim struct {
 	guest   engine.Guest
 	log     *logs.Writer // nil in the foreground
 	stdio   stdio
+	// entered says that the container runs.
+	entered func() error
+	// budget is the memory of an HTTP handler's instances.
+	budget *engine.Budget
 	ending
 }
 
@@ -114,7 +118,10 @@ func (s *shim) run(ctx context.Context) engine.Result {
 	if err := errors.Join(os.MkdirAll(s.cache(), 0o700), s.confine(root.Opened())); err != nil {
 		return startError(err)
 	}
-	p, err := engine.Load(ctx, engine.Source{Code: code.bytes, Digest: s.spec.ModuleDigest, CacheDir: s.spec.CacheDir})
+	p, err := engine.Load(ctx, engine.Source{
+		Code: code.bytes, Digest: s.spec.ModuleDigest, CacheDir: s.spec.CacheDir,
+		Meter: s.spec.Handler != nil, // a request that spins must not stop the others
+	})
 	if err != nil {
 		return startError(err)
 	}
@@ -123,8 +130,8 @@ func (s *shim) run(ctx context.Context) engine.Result {
 	}
 	s.guest.Args, s.guest.Env, s.guest.Root = s.spec.Args, s.spec.Env, root
 	s.guest.Network = guestNetwork(s.spec.Network, s.attempt.Refused)
-	s.guest.Entered = func() error {
-		s.closeListeners() // the guest has its own
+	s.entered = func() error {
+		s.closeListeners() // the guest, or the server, has its own
 		code.forget()
 		if len(code.bytes) >= largeModule {
 			debug.FreeOSMemory()
@@ -133,6 +140,10 @@ func (s *shim) run(ctx context.Context) engine.Result {
 		s.startedAt.Store(&now)
 		return s.attempt.Started(now)
 	}
+	if s.spec.Handler != nil {
+		return s.serve(ctx, p)
+	}
+	s.guest.Entered = s.entered
 	return p.Run(ctx, s.guest)
 }
 

@@ -29,7 +29,7 @@ func TestDependencies(t *testing.T) {
 		}
 		for _, heavy := range []string{
 			"k8s.io/", "github.com/asynkron/protoactor-go", "github.com/google/go-containerregistry", "go.uber.org/zap",
-			"github.com/spf13/cobra", "net/http", "github.com/prometheus/client_golang",
+			"github.com/spf13/cobra", "github.com/prometheus/client_golang",
 		} {
 			if strings.HasPrefix(p.ImportPath, heavy) {
 				t.Errorf("the shim links %s", p.ImportPath)

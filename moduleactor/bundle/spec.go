@@ -61,6 +61,9 @@ type Spec struct {
 	// Network is what sockets that the guest opens itself may do. Nil: it can open none.
 	Network *Network `json:"network,omitempty"`
 
+	// Handler, if set, makes the container serve HTTP.
+	Handler *Handler `json:"handler,omitempty"`
+
 	// Log is where stdout and stderr go. Nil: to the shim's own stdout and stderr, as `wazlet try` wants it.
 	Log *Log `json:"log,omitempty"`
 	// TerminationMessagePath is the guest path of the termination message, which is the host file TerminationMessage.
@@ -73,7 +76,7 @@ type Spec struct {
 }
 
 // UsesGrace tells whether the guest can make use of the time after SIGTERM. Any other is ended by its shim at once.
-func (s *Spec) UsesGrace() bool { return s.Signals || len(s.Listeners) > 0 }
+func (s *Spec) UsesGrace() bool { return s.Signals || len(s.Listeners) > 0 || s.Handler != nil }
 
 // SpecVersion is the version of Spec that this build reads and writes.
 const SpecVersion = 1

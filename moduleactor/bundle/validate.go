@@ -34,7 +34,7 @@ func (s *Spec) Validate() error {
 	if len(s.Args) == 0 {
 		add("args", "want at least argv[0]")
 	}
-	errs = append(errs, s.validateStrings(), s.validateMounts(), s.validateListeners())
+	errs = append(errs, s.validateStrings(), s.validateMounts(), s.validateListeners(), s.Handler.validate())
 	if s.MemoryBytes < 0 {
 		add("memoryBytes", "want 0 or more (got %d)", s.MemoryBytes)
 	}

@@ -18,6 +18,10 @@ const statusClientGone = 499
 
 // ServeHTTP serves one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.begin() {
+		panic(http.ErrAbortHandler)
+	}
+	defer s.serving.Done()
 	x := &exchange{s: s, w: &counted{ResponseWriter: w}, r: r, begin: s.now()}
 	defer x.logAccess()
 	x.serve(r.Context())

@@ -63,8 +63,9 @@ type world struct {
 	stderr syncBuffer
 	open   atomic.Int64 // instances that are not closed
 	made   atomic.Int64
-	refuse atomic.Bool // make no instances
-	stop   context.CancelFunc
+	refuse atomic.Bool        // make no instances
+	stop   func()             // drains
+	kill   context.CancelFunc // cuts
 	done   chan error
 }
 
@@ -99,12 +100,15 @@ func serve(t *testing.T, g guest, change func(*Config)) *world {
 	w.addr = l.Addr().String()
 	transport := &http.Transport{DisableCompression: true}
 	w.client = http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	w.stop = stop
-	go func() { w.done <- s.Serve(ctx, l) }()
+	drain := make(chan struct{})
+	w.stop = sync.OnceFunc(func() { close(drain) })
+	var ctx context.Context
+	ctx, w.kill = context.WithCancel(context.WithoutCancel(t.Context()))
+	go func() { w.done <- s.Serve(ctx, drain, l) }()
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		w.end()
+		w.kill()
 	})
 	return w
 }

@@ -20,6 +20,11 @@ type Server struct {
 	pool *pool
 	now  func() time.Time
 	http http.Server
+
+	// serving are the requests that are being answered; none begins once cut is set.
+	mu      sync.Mutex
+	cut     bool
+	serving sync.WaitGroup
 }
 
 // New checks the configuration and makes the first instance: a module that cannot be instantiated fails here.
@@ -49,16 +54,16 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Serve serves what comes in by the listeners until ctx ends. Then it closes them and returns when the requests that it had
-// begun with are answered. The error is that of a listener, which ends it, too.
-func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+// Serve serves what comes in by the listeners until drain is closed. Then it closes them and returns when the requests that
+// it had begun with are answered. When ctx ends it cuts every connection instead, and ends every instance. The error is
+// that of a listener, which ends it, too.
+func (s *Server) Serve(ctx context.Context, drain <-chan struct{}, listeners ...net.Listener) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	fillCtx, empty := context.WithCancel(context.WithoutCancel(ctx))
+	fill, empty := context.WithCancel(ctx)
 	defer empty()
-	wg.Go(func() { s.pool.fill(fillCtx) })
+	wg.Go(func() { s.pool.fill(fill) })
+	s.http.BaseContext = func(net.Listener) context.Context { return ctx }
 	connections := make(chan struct{}, MaxConnections)
 	errs := make(chan error, len(listeners))
 	for _, l := range listeners {
@@ -71,11 +76,32 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	var err error
 	select {
 	case <-ctx.Done():
+	case <-drain:
 	case err = <-errs:
 	}
 	// There is no deadline: requests have one, and whoever ends this process has patience for them or none.
-	return errors.Join(err, s.http.Shutdown(context.WithoutCancel(ctx)))
+	if shut := s.http.Shutdown(ctx); shut != nil {
+		err = errors.Join(err, s.http.Close())
+		s.mu.Lock()
+		s.cut = true
+		s.mu.Unlock()
+		s.serving.Wait() // their connections are cut, and their instances stopped
+	}
+	return err
 }
+
+// begin tells whether a request may be answered; then serving.Done must follow.
+func (s *Server) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.cut {
+		s.serving.Add(1)
+	}
+	return !s.cut
+}
+
+// Close gives back what a Server holds that never served.
+func (s *Server) Close() { s.pool.empty() }
 
 // say writes a line of the server's own to stderr.
 func (s *Server) say(format string, args ...any) {

@@ -416,6 +416,23 @@ func TestShutdown(t *testing.T) {
 	w.end()
 }
 
+// TestKill ends the server in the middle of a request, which it does not answer.
+func TestKill(t *testing.T) {
+	up := make(chan struct{}, 1)
+	w := serve(t, blocks("", up), nil)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := w.get("/")
+		failed <- err
+	}()
+	<-up
+	w.kill()
+	w.end()
+	if <-failed == nil {
+		t.Error("it is answered")
+	}
+}
+
 func TestLogs(t *testing.T) {
 	w := serve(t, func(_ context.Context, in Input) Result {
 		_, _ = io.WriteString(in.Stderr, "one\ntw")

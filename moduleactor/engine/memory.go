@@ -34,6 +34,7 @@ type Memory struct {
 type Budget struct {
 	limit int64
 	used  atomic.Int64
+	peak  atomic.Int64
 
 	mu    sync.Mutex
 	spare []mapping // cleared
@@ -52,10 +53,15 @@ func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
 // Used is what the memories have now, in bytes.
 func (b *Budget) Used() int64 { return b.used.Load() }
 
+// Peak is about the most that they have had together.
+func (b *Budget) Peak() int64 { return b.peak.Load() }
+
 func (b *Budget) take(n int64) bool {
 	if used := b.used.Add(n); b.limit > 0 && used > b.limit {
 		b.used.Add(-n)
 		return false
+	} else if used > b.peak.Load() {
+		b.peak.Store(used) // two at a time may store the smaller one last, which a report can bear
 	}
 	return true
 }

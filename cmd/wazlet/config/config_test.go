@@ -74,6 +74,7 @@ supervision:
   stop:   {killWait: 2s, treeDeadline: 30s}
   overrides:
   - {namespace: batch, module: {backoff: {initial: 1s, max: 30s}}}
+httpHandlers: {timeout: {default: 30s, max: 10m}, maxConcurrency: {default: 32, max: 256}, maxBodyBytes: {default: 10Mi, max: 1Gi}}
 images: {maxParallelPulls: 4, maxParallelCompiles: 1, insecureRegistries: [], gc: {highPercent: 85, lowPercent: 80}}
 kubeletServer: {address: 0.0.0.0, port: 10250}
 debug: {address: 127.0.0.1, port: 10248}

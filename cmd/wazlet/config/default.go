@@ -4,7 +4,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/wazlet/wazlet/actors"
@@ -74,6 +76,11 @@ func (h Host) base() NodeConfiguration {
 			MaxParallelCompiles: 1,
 			InsecureRegistries:  []string{},
 			GC:                  ImageGC{HighPercent: 85, LowPercent: 80},
+		},
+		HTTPHandlers: HTTPHandlers{
+			Timeout:        HandlerTimeout{Default: metav1.Duration{Duration: 30 * time.Second}, Max: metav1.Duration{Duration: 10 * time.Minute}},
+			MaxConcurrency: HandlerConcurrency{Default: 32, Max: 256},
+			MaxBodyBytes:   HandlerBody{Default: resource.MustParse("10Mi"), Max: resource.MustParse("1Gi")},
 		},
 		KubeletServer: KubeletServer{
 			Listener:           Listener{Address: "0.0.0.0", Port: 10250},

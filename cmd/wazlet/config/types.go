@@ -3,6 +3,7 @@ package config
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/wazlet/wazlet/actors"
@@ -56,6 +57,7 @@ type NodeConfiguration struct {
 	Isolation     Isolation          `json:"isolation"`
 	Supervision   actors.Supervision `json:"supervision"`
 	Images        Images             `json:"images"`
+	HTTPHandlers  HTTPHandlers       `json:"httpHandlers"`
 	KubeletServer KubeletServer      `json:"kubeletServer"`
 	Debug         Listener           `json:"debug"`
 	Logging       Logging            `json:"logging"`
@@ -108,6 +110,35 @@ const (
 	SharingNode      Sharing = "node"
 	SharingNamespace Sharing = "namespace"
 )
+
+// HTTPHandlers is about Pods whose containers are HTTP handlers (the annotation wazlet.dev/http-handler): what they have
+// without an annotation of their own, and the most that one may ask for.
+type HTTPHandlers struct {
+	// Timeout bounds a request. Default: 30s, at most 10m.
+	Timeout HandlerTimeout `json:"timeout"`
+	// MaxConcurrency bounds the instances of a container that run at a time. Default: 32, at most 256.
+	MaxConcurrency HandlerConcurrency `json:"maxConcurrency"`
+	// MaxBodyBytes bounds the body of a request. Default: 10Mi, at most 1Gi.
+	MaxBodyBytes HandlerBody `json:"maxBodyBytes"`
+}
+
+// HandlerTimeout is the limit of a time.
+type HandlerTimeout struct {
+	Default metav1.Duration `json:"default"`
+	Max     metav1.Duration `json:"max"`
+}
+
+// HandlerConcurrency is the limit of a number.
+type HandlerConcurrency struct {
+	Default int `json:"default"`
+	Max     int `json:"max"`
+}
+
+// HandlerBody is the limit of a size, as in 10Mi.
+type HandlerBody struct {
+	Default resource.Quantity `json:"default"`
+	Max     resource.Quantity `json:"max"`
+}
 
 // Images is about pulling, compiling and keeping images.
 type Images struct {

@@ -37,6 +37,7 @@ func (c NodeConfiguration) problems() []strictyaml.Problem {
 	all = append(all, c.Isolation.validate(field.NewPath("isolation"))...)
 	all = append(all, c.Supervision.Validate(field.NewPath("supervision"))...)
 	all = append(all, c.Images.validate(field.NewPath("images"))...)
+	all = append(all, c.HTTPHandlers.validate(field.NewPath("httpHandlers"))...)
 	all = append(all, c.validateServers()...)
 	all = append(all, c.Logging.validate(field.NewPath("logging"))...)
 	ps := make([]strictyaml.Problem, 0, len(all))

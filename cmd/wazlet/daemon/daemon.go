@@ -217,6 +217,7 @@ func (d *daemon) spawn() (err error) {
 		RuntimeClasses: map[string]podactor.Isolation{}, HostIP: d.hostIP(), DNS: dnsOf(c.DNS), Egress: egressOf(c.Egress),
 		DefaultIsolation:  podactor.Isolation(c.Isolation.Default),
 		SharedByNamespace: c.Isolation.Sharing == config.SharingNamespace,
+		Handlers:          handlerLimits(c.HTTPHandlers),
 	}
 	for class, mode := range c.Isolation.RuntimeClasses {
 		pods.RuntimeClasses[class] = podactor.Isolation(mode)

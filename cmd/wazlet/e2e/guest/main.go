@@ -68,6 +68,8 @@ func main() {
 			fmt.Println(string(b), err)
 			time.Sleep(time.Second)
 		}
+	case "cgi": // answers an HTTP request
+		cgi()
 	case "cat": // prints a file
 		b, err := os.ReadFile(arg(2))
 		if err != nil {

@@ -1,0 +1,30 @@
+//go:build wasip1
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+)
+
+// cgi answers one HTTP request; its path says how.
+func cgi() {
+	path := os.Getenv("PATH_INFO")
+	switch path {
+	case "/fail":
+		os.Exit(3)
+	case "/spin":
+		for n := uint64(1); n != 0; n += 2 { //nolint:revive // the point of it
+		}
+	}
+	fmt.Print("Content-Type: text/plain\n\n")
+	if path == "/echo" {
+		if _, err := io.Copy(os.Stdout, os.Stdin); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	fmt.Printf("%s %s %s", os.Getenv("REQUEST_METHOD"), path, os.Getenv("QUERY_STRING"))
+}
