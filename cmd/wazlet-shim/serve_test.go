@@ -345,6 +345,11 @@ func TestManyShared(t *testing.T) {
 	if threads := len(entriesOf(t, fmt.Sprintf("/proc/%d/task", pid))); threads > 100 {
 		t.Errorf("%d threads", threads)
 	}
+	for _, fd := range entriesOf(t, fmt.Sprintf("/proc/%d/fd", pid)) {
+		if path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, fd.Name())); err == nil && filepath.Base(path) == bundle.RootfsDir {
+			t.Fatalf("%s is open, of a guest that uses no files", path)
+		}
+	}
 	if err := processes[7].Signal(false); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,10 +14,10 @@ import (
 )
 
 const (
-	// heartbeat is how often a shared shim is asked whether it lives, patience how long its answer may take: its guests
-	// cannot hold it up, so that it would be stopped, or broken.
+	// heartbeat is how often a shared shim is asked whether it lives, patience how many of them may pass while it says
+	// nothing: its guests cannot hold it up, so that it would be stopped, or broken.
 	defaultHeartbeat = 5 * time.Second
-	patience         = 4 // heartbeats
+	patience         = 4
 	// burials is how many endings are recorded at a time when all attempts of a shim end: each waits for the disk.
 	burials = 16
 )
@@ -32,6 +33,8 @@ type link struct {
 
 	// gone is closed once the process is dead, its locks are free, and no more answers come.
 	gone chan struct{}
+	// heard is set by whatever the shim says.
+	heard atomic.Bool
 	// slots bounds the endings that are recorded at a time.
 	slots chan struct{}
 
@@ -146,6 +149,7 @@ func (l *link) receive() {
 	for {
 		m, with, err := l.conn.Receive()
 		wire.CloseAll(with)
+		l.heard.Store(true)
 		if err != nil {
 			l.kill(fmt.Errorf("receive: %w", err))
 			return
@@ -176,7 +180,7 @@ func (l *link) event(m wire.Message) {
 	}
 	switch m.Op {
 	case wire.Started:
-		p.entry()
+		p.setState(State{PID: l.pid, StartedAt: m.StartedAt, Shim: l.shim.name}) // as in state.json, which takes longer to read
 		return
 	case wire.Refused:
 		l.shim.rt.refused(p, m.Text)
@@ -197,25 +201,33 @@ func (l *link) bury(p *Process, why string) {
 	p.over()
 }
 
-// beat asks the shim again and again whether it lives. One that does not answer is ended, and with it all that it runs:
-// nobody can say what becomes of them.
+// beat asks the shim again and again whether it lives. One that has said nothing for a while is ended, and with it all that
+// it runs: nobody can say what becomes of them. What counts are beats and not the time, which passes while this process is
+// stopped, too.
 func (l *link) beat() {
-	every := l.shim.rt.cfg.Heartbeat
-	t := time.NewTicker(every)
+	t := time.NewTicker(l.shim.rt.cfg.Heartbeat)
 	defer t.Stop()
-	for {
+	asked := make(chan struct{}, 1) // has room unless a question is open
+	for silent := 0; ; silent++ {
 		select {
 		case <-t.C:
 		case <-l.gone:
 			return
 		}
-		frozen := time.AfterFunc(patience*every, func() {
-			l.kill(fmt.Errorf("no answer within %s", patience*every))
-		})
-		_, err := l.call(wire.Message{Op: wire.Ping})
-		frozen.Stop()
-		if err != nil {
+		if l.heard.Swap(false) {
+			silent = 0
+		}
+		if silent >= patience {
+			l.kill(fmt.Errorf("no answer within %s", patience*l.shim.rt.cfg.Heartbeat))
 			return
+		}
+		select {
+		case asked <- struct{}{}:
+			l.shim.rt.wg.Go(func() {
+				_, _ = l.call(wire.Message{Op: wire.Ping}) // the answer is heard
+				<-asked
+			})
+		default:
 		}
 	}
 }

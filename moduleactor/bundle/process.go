@@ -43,6 +43,8 @@ type Process struct {
 	exit Exit
 	err  error
 	done chan struct{}
+	// gone is set before it is forgotten, so that it is not registered after that.
+	gone atomic.Bool
 }
 
 func newProcess(rt *Runtime, dir string, spec Spec) *Process {
@@ -155,6 +157,7 @@ const lastWords = time.Second
 
 // over tells everyone that the attempt has ended.
 func (p *Process) over() {
+	p.gone.Store(true)
 	p.rt.forget(p)
 	close(p.done)
 }

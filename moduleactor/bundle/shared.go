@@ -294,9 +294,7 @@ func (r *Runtime) register(p *Process, l *link) (*Process, error) {
 		l.remove(p)
 		return nil, ErrClosed
 	}
-	select {
-	case <-p.done: // it is over already
-	default:
+	if !p.gone.Load() {
 		r.live[p.id] = p
 	}
 	return p, nil

@@ -132,7 +132,7 @@ func (in *Instance) open(cfg Config) (env []string, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("open the root: %w", err)
 		}
-		in.table.add(newDir(root))
+		in.table.add(&dir{dir: root}) // which is not used here: it may be opened later
 		d := in.table.list[len(in.table.list)-1]
 		d.inheriting, d.preopen = dirRights|fileRights|socketRights|listenerRights, "/"
 	}
