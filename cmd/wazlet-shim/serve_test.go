@@ -215,7 +215,8 @@ func (d *daemon) outcome(s bundle.Spec, e bundle.Exit) outcome {
 	slices.Sort(lines) // of two streams
 	return outcome{
 		Code: e.Code, Reason: e.Reason, Message: frame.ReplaceAllString(strings.ReplaceAll(e.Message, d.root, "ROOT"), "$$N"),
-		Log: strings.Join(lines, ""), Termination: string(message),
+		// Of the line that idle.c does not finish nobody can tell whether it was begun when the signal came.
+		Log: strings.ReplaceAll(strings.Join(lines, ""), "stdout F unfinished\n", ""), Termination: string(message),
 		Entered: !e.StartedAt.IsZero(), Peak: e.PeakMemoryBytes > 0,
 		HasTimes: !e.FinishedAt.IsZero(), File: kept.Code == e.Code && kept.Reason == e.Reason && kept.Message == e.Message,
 	}
