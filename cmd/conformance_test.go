@@ -107,7 +107,8 @@ func podRulings() map[string]ruling {
 			r[n] = v
 		}
 	}
-	group(ruling{ignored, noNames}, "dnsPolicy", "dnsConfig", "hostAliases", "subdomain", "setHostnameAsFQDN", "hostnameOverride")
+	group(ruling{partly, "for names that guests resolve through the host (WasmEdge's sockets); there is no /etc/resolv.conf"}, "dnsPolicy", "dnsConfig")
+	group(ruling{ignored, noNames}, "hostAliases", "subdomain", "setHostnameAsFQDN", "hostnameOverride")
 	group(ruling{ignored, noUser}, "hostPID", "hostIPC", "hostUsers", "shareProcessNamespace", "securityContext")
 	group(ruling{honoured, admitted}, "nodeSelector", "affinity", "tolerations", "os", "overhead")
 	group(ruling{ignored, scheduling}, "schedulerName", "priorityClassName", "priority", "preemptionPolicy", "topologySpreadConstraints",

@@ -41,25 +41,30 @@ func TestNetworkOf(t *testing.T) {
 		want string // JSON without what all have
 	}{
 		"the cluster's names first": {
-			"10.244.0.7", corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns"}},
+			"10.244.0.7",
+			corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns"}},
 			`{"egress":{"own":["10.244.0.7"],"always":["10.96.0.10:53"]},"dns":{"nameservers":["10.96.0.10"],"search":["ns.svc.cluster.local","svc.cluster.local","cluster.local","corp.example"],"ndots":5}}`,
 		},
 		"the host's": {
-			"10.244.0.7", corev1.Pod{Spec: corev1.PodSpec{DNSPolicy: corev1.DNSDefault}},
+			"10.244.0.7",
+			corev1.Pod{Spec: corev1.PodSpec{DNSPolicy: corev1.DNSDefault}},
 			`{"egress":{"own":["10.244.0.7"],"always":["127.0.0.53:53"]},"dns":{"nameservers":["127.0.0.53"],"search":["corp.example"]}}`,
 		},
 		"on the host's network": {
-			"", corev1.Pod{Spec: corev1.PodSpec{DNSPolicy: corev1.DNSClusterFirst, HostNetwork: true}},
+			"",
+			corev1.Pod{Spec: corev1.PodSpec{DNSPolicy: corev1.DNSClusterFirst, HostNetwork: true}},
 			`{"egress":{"own":["192.0.2.9"],"always":["127.0.0.53:53"]},"dns":{"nameservers":["127.0.0.53"],"search":["corp.example"]}}`,
 		},
 		"the Pod's own": {
-			"10.244.0.7", corev1.Pod{Spec: corev1.PodSpec{DNSPolicy: corev1.DNSNone, DNSConfig: &corev1.PodDNSConfig{
+			"10.244.0.7",
+			corev1.Pod{Spec: corev1.PodSpec{DNSPolicy: corev1.DNSNone, DNSConfig: &corev1.PodDNSConfig{
 				Nameservers: []string{"192.0.2.53"}, Searches: []string{"a.example."}, Options: []corev1.PodDNSConfigOption{{Name: "ndots", Value: &five}},
 			}}},
 			`{"egress":{"own":["10.244.0.7"],"always":["192.0.2.53:53"]},"dns":{"nameservers":["192.0.2.53"],"search":["a.example"],"ndots":5}}`,
 		},
 		"what it asks for": {
-			"10.244.0.7", corev1.Pod{
+			"10.244.0.7",
+			corev1.Pod{
 				ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{egress.Annotation: "*.example:443"}},
 				Spec:       corev1.PodSpec{DNSPolicy: corev1.DNSNone},
 			},

@@ -148,10 +148,39 @@ func TestClusterPorts(t *testing.T) {
 	if metrics := c.must("get", "--raw", "/metrics"); !strings.Contains(metrics, passed) {
 		t.Errorf("the API server has no %s", passed)
 	}
+	c.testEgress("http://" + net.JoinHostPort(pods[0].Status.PodIP, "8080") + "/")
 	c.signal(syscall.SIGKILL) // the sockets are the shims'
 	c.awaitGreeting(net.JoinHostPort(pods[1].Status.PodIP, "8080"), pods[1].Name)
 	c.startOnly()
 	c.testPortInUse()
+}
+
+// testEgress has guests connect to another Pod: one that may, and one that may not.
+func (c *controlPlane) testEgress(url string) {
+	c.importImage(filepath.Join(bin, "examples", "http-client.wasm"), "localhost/wazlet-examples/http-client:v1")
+	for name, annotation := range map[string]string{"client-allowed": "10.0.0.0/8:8080", "client-refused": "10.0.0.0/8:443"} {
+		p := pod(name, corev1.RestartPolicyNever, url)
+		p.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
+		p.Annotations = map[string]string{"wazlet.dev/allowed-egress": annotation}
+		p.Spec.NodeName, p.Spec.Tolerations = "edge", []corev1.Toleration{{Operator: corev1.TolerationOpExists}}
+		p.Spec.Containers[0].Image = "localhost/wazlet-examples/http-client:v1"
+		c.create(p)
+	}
+	c.must("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/client-allowed", "--timeout=60s")
+	if out := c.must("logs", "client-allowed"); !strings.HasPrefix(out, "200 OK\nhello from ") {
+		c.t.Errorf("the client that may connect says %q", out)
+	}
+	c.must("wait", "--for=jsonpath={.status.phase}=Failed", "pod/client-refused", "--timeout=60s")
+	if out := c.must("logs", "client-refused"); !strings.Contains(out, "Permission denied") {
+		c.t.Errorf("the client that may not connect says %q", out)
+	}
+	c.await("the Event", func() error {
+		out := c.must("describe", "pod", "client-refused")
+		if !strings.Contains(out, "EgressRefused") || !strings.Contains(out, "it is not in the Pod's annotation wazlet.dev/allowed-egress") {
+			return errors.New(out)
+		}
+		return nil
+	})
 }
 
 // awaitGreeting waits for the example's answer.
