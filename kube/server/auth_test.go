@@ -174,7 +174,7 @@ func TestAuthorization(t *testing.T) {
 		{"GET", "/stats/summary", "admin get proxy", 403, []string{"stats"}, "Forbidden (user=admin, verb=get, resource=nodes, subresource(s)=[stats])\n"},
 		{"POST", "/stats/summary", "admin create stats", 404, []string{"stats"}, "404 page not found\n"},
 		{"GET", "/logs/x", "admin get log", 404, []string{"log"}, "404 page not found\n"},
-		{"GET", "/checkpoint/a/b/c", "admin get checkpoint", 404, []string{"checkpoint"}, "404 page not found\n"},
+		{"GET", "/checkpoint/a/b/c", "admin get checkpoint", 405, []string{"checkpoint"}, "Method Not Allowed\n"},
 		{"GET", "/statusz", "admin get statusz", 404, []string{"statusz"}, "404 page not found\n"},
 		{"GET", "/flagz", "admin get configz", 404, []string{"configz"}, "404 page not found\n"},
 		{"POST", "/exec/a/b/c?output=1", "admin create proxy", 404, []string{"proxy"}, "pod does not exist\n"},

@@ -28,6 +28,12 @@ func (h Handlers) debugging(mux *http.ServeMux) {
 		mux.HandleFunc("GET /runningpods/{$}", serve)
 	}
 	h.streaming(mux)
+	if h.Pods != nil {
+		mux.HandleFunc("POST /checkpoint/{namespace}/{pod}/{container}", h.serveCheckpoint)
+	}
+	if h.SetVerbosity != nil {
+		mux.HandleFunc("/debug/flags/v", h.serveVerbosity)
+	}
 	if h.LogDir != "" {
 		mux.HandleFunc("GET /logs", http.RedirectHandler("/logs/", http.StatusMovedPermanently).ServeHTTP)
 		mux.HandleFunc("GET /logs/", h.serveNodeLogs)

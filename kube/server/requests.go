@@ -81,11 +81,16 @@ func rootOf(path string) string {
 	if parts[0] == "metrics" && len(parts) > 1 {
 		parts[0] += "/" + parts[1]
 	}
-	switch parts[0] {
-	case "pods", "runningpods", "containerLogs", "exec", "attach", "portForward", "run", "healthz", "readyz", "configz", "stats",
-		"logs", "debug", "metrics", "metrics/resource", "metrics/probes":
+	if slices.Contains(roots(), parts[0]) || parts[0] == "metrics/resource" || parts[0] == "metrics/probes" {
 		return parts[0]
-	default:
-		return other
+	}
+	return other
+}
+
+// roots are the first parts of all paths that a server may have.
+func roots() []string {
+	return []string{
+		"attach", "checkpoint", "configz", "containerLogs", "debug", "exec", "flagz", "healthz", "logs", "metrics", "pods", "portForward",
+		"readyz", "run", "runningpods", "stats", "statusz",
 	}
 }

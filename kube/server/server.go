@@ -46,6 +46,11 @@ type Handlers struct {
 	Healthy, Ready func() error
 	// ConfigZ returns the node's merged configuration without secrets. It is served as it is, as JSON.
 	ConfigZ func() any
+	// Status serves /statusz, Flags (all flags of the process with their values) /flagz.
+	Status *Status
+	Flags  func() map[string]string
+	// SetVerbosity serves PUT /debug/flags/v: the verbosity of the log, as klog counts it.
+	SetVerbosity func(v int)
 	// Requests counts the requests, before any middleware; nil: they are not counted.
 	Requests *RequestMetrics
 	// Metrics serves Prometheus metrics.
@@ -76,6 +81,7 @@ func New(h Handlers, middleware ...Middleware) http.Handler {
 	}
 	h.measured(mux)
 	h.debugging(mux)
+	h.zPages(mux)
 	var handler http.Handler = mux
 	for _, wrap := range slices.Backward(middleware) {
 		handler = wrap(handler)

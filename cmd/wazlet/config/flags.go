@@ -39,6 +39,13 @@ func BindFlags(fs *pflag.FlagSet) *Flags {
 	return f
 }
 
+// Values are all flags of the command with their values, also those that were not given; for /flagz.
+func (f *Flags) Values() map[string]string {
+	out := map[string]string{}
+	f.set.VisitAll(func(g *pflag.Flag) { out[g.Name] = g.Value.String() })
+	return out
+}
+
 // Path is the file that was named by --config, or empty.
 func (f *Flags) Path() string { return f.path }
 

@@ -77,7 +77,8 @@ type daemon struct {
 	synced     chan struct{}
 	syncedOnce sync.Once
 	// gc is the part of the configuration that the image collector follows.
-	gc chan config.ImageGC
+	gc      chan config.ImageGC
+	started time.Time
 	// draining is set once all Pods are being ended.
 	draining atomic.Bool
 	// again asks for another look at the configuration; current is the one in force.
@@ -89,7 +90,7 @@ type daemon struct {
 func Run(ctx context.Context, o Options) error {
 	d := &daemon{
 		Options: o, fatal: make(chan error, 1), synced: make(chan struct{}), gc: make(chan config.ImageGC, 1),
-		again: make(chan struct{}, 1),
+		again: make(chan struct{}, 1), started: time.Now(),
 	}
 	d.current.Store(&d.Config)
 	if err := d.open(); err != nil {

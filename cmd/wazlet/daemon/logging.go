@@ -40,6 +40,20 @@ func (l *logger) enabled(format config.LogFormat) zap.LevelEnablerFunc {
 	}
 }
 
+// debugVerbosity is from where on klog's numbers mean what we call debug.
+const debugVerbosity = 4
+
+// setVerbosity is for whoever looks at a node through its API: until the configuration is read again, everything is logged
+// from verbosity 4 on, and below that what the configuration says.
+func (d *daemon) setVerbosity(v int) {
+	s := d.current.Load().Logging
+	if v >= debugVerbosity {
+		s.Level = config.LevelDebug
+	}
+	d.log.settings.Store(&s)
+	d.log.Info("verbosity set", zap.Int("verbosity", v), zap.String("level", string(s.Level)))
+}
+
 func zapLevel(l config.LogLevel) zapcore.Level {
 	switch l {
 	case config.LevelDebug:
