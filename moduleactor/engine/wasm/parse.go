@@ -97,12 +97,15 @@ func (p *parser) section(id byte, r *Reader) {
 	}
 }
 
+// maxListed bounds lists that are only shown: a module may have millions of sections without a use, each with its name.
+const maxListed = 256
+
 func (p *parser) custom(r *Reader) {
 	name := r.Name()
 	if r.err != nil {
 		return
 	}
-	if !slices.Contains(p.m.CustomSections, name) {
+	if len(p.m.CustomSections) < maxListed && !slices.Contains(p.m.CustomSections, name) {
 		p.m.CustomSections = append(p.m.CustomSections, name)
 	}
 	// What custom sections hold is a convention: a malformed one is not an error of the module.
@@ -114,7 +117,7 @@ func (p *parser) custom(r *Reader) {
 		}
 	case "target_features":
 		for range c.Count("features") {
-			if prefix, feature := c.Byte(), c.Name(); c.err == nil {
+			if prefix, feature := c.Byte(), c.Name(); c.err == nil && len(p.m.TargetFeatures) < maxListed {
 				p.m.TargetFeatures = append(p.m.TargetFeatures, string(rune(prefix))+feature)
 			}
 		}
@@ -175,9 +178,17 @@ func arrow(results []string) string {
 	}
 }
 
+// maxValues is how many parameters, or results, the JavaScript API allows a type. As text each takes sixteen times its byte.
+const maxValues = 1000
+
 func (p *parser) valueTypes(r *Reader) ([]string, bool) {
 	var out []string
-	for range r.Count("value types") {
+	n := r.Count("value types")
+	if n > maxValues {
+		r.Fail("a type has %d parameters or results; at most %d are supported", n, maxValues)
+		return nil, false
+	}
+	for range n {
 		name, ok := valueType(r.Byte())
 		if !ok && r.err == nil {
 			p.unknownTypes()
