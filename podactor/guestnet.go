@@ -32,8 +32,13 @@ func networkOf(cfg Config, pod *corev1.Pod, podIP string) (*bundle.Network, erro
 	if err != nil {
 		return nil, err
 	}
-	// A guest that resolves names itself may ask the name servers which the node asks for others.
 	policy := egress.Policy{Own: []netip.Addr{own}, Ask: ask, Allow: cfg.Egress.Allow, Deny: cfg.Egress.Deny}
+	if foreign, err := asksForeign(cfg, pod); err != nil {
+		return nil, err
+	} else if foreign {
+		policy.Allow = slices.DeleteFunc(slices.Clone(policy.Allow), egress.Rule.ByName)
+	}
+	// A guest that resolves names itself may ask the name servers which the node asks for others.
 	for _, server := range dns.Nameservers {
 		policy.Always = append(policy.Always, egress.Address(server, dnsPort))
 	}
@@ -41,6 +46,23 @@ func networkOf(cfg Config, pod *corev1.Pod, podIP string) (*bundle.Network, erro
 }
 
 const dnsPort = 53
+
+// asksForeign tells whether a Pod brings name servers that are not the node's. These may say of any address that it has a name
+// which the node lets Pods reach.
+func asksForeign(cfg Config, pod *corev1.Pod) (bool, error) {
+	if pod.Spec.DNSConfig == nil || len(pod.Spec.DNSConfig.Nameservers) == 0 {
+		return false, nil
+	}
+	host, err := readResolvConf(cfg.DNS.ResolvConf)
+	if err != nil {
+		return false, err
+	}
+	trusted := slices.Concat(cfg.DNS.Cluster, host.Nameservers)
+	return slices.ContainsFunc(pod.Spec.DNSConfig.Nameservers, func(s string) bool {
+		a, err := netip.ParseAddr(s)
+		return err != nil || !slices.Contains(trusted, a)
+	}), nil
+}
 
 // resolverOf applies the Pod's DNS policy, as the kubelet does.
 func resolverOf(cfg Config, pod *corev1.Pod) (resolver.Config, error) {

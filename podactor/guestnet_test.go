@@ -2,6 +2,7 @@ package podactor
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -114,5 +115,30 @@ func TestNetworkOfRefuses(t *testing.T) {
 				t.Errorf("%+v, %v, want %s", n, err, tc.want)
 			}
 		})
+	}
+}
+
+// Who chooses the name server chooses what names stand for: those that the node allows must come from its own.
+func TestForeignNameServersCannotNameWhatTheNodeAllows(t *testing.T) {
+	for server, want := range map[string]string{"": "[10.0.0.0/8 *.good.example]", "10.96.0.10": "[10.0.0.0/8 *.good.example]", "10.1.2.3": "[10.0.0.0/8]"} {
+		cfg := netConfig(t, "")
+		var err error
+		if cfg.Egress.Allow, err = egress.ParseList("10.0.0.0/8 *.good.example"); err != nil {
+			t.Fatal(err)
+		}
+		pod := corev1.Pod{Spec: corev1.PodSpec{DNSPolicy: corev1.DNSNone}}
+		if server != "" {
+			pod.Spec.DNSConfig = &corev1.PodDNSConfig{Nameservers: []string{server}}
+		}
+		n, err := networkOf(cfg, &pod, "10.244.0.7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(n.Egress.Allow); got != want {
+			t.Errorf("name server %q: allowed is %s, want %s", server, got, want)
+		}
+		if len(cfg.Egress.Allow) != 2 || !cfg.Egress.Allow[1].ByName() {
+			t.Errorf("the node's rules have become %v", cfg.Egress.Allow)
+		}
 	}
 }

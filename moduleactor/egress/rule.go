@@ -162,6 +162,9 @@ func Address(a netip.Addr, port uint16) Rule {
 // Everything matches all destinations.
 func Everything() Rule { return Rule{last: 65535} }
 
+// ByName tells whether the rule is for a name, which it takes a name server's word for.
+func (r Rule) ByName() bool { return r.name != "" }
+
 // matches tells whether the destination is the rule's. Names are canonical.
 func (r Rule) matches(to netip.AddrPort, names []string) bool {
 	if to.Port() < r.first || to.Port() > r.last {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -77,17 +78,19 @@ func dialing(t *testing.T, v1 bool, env []string, args ...string) *online {
 	network := &wasi.Network{
 		Addresses: []netip.Addr{pod},
 		Check: func(to netip.AddrPort, names []string) error {
-			if to.Addr() == other || slices.Contains(names, "good.example") {
+			if to.Addr() == other || slices.Contains(names, "good.example") || slices.Contains(names, "searched.example") {
 				return nil
 			}
 			return errors.New("refused")
 		},
-		Lookup: func(_ context.Context, name string) ([]netip.Addr, error) {
+		Lookup: func(_ context.Context, name string) ([]netip.Addr, string, error) {
 			switch name {
 			case "good.example", "bad.example":
-				return []netip.Addr{netip.AddrFrom4([4]byte{127, 77, 0, byte(len(name))}), netip.MustParseAddr("2001:db8::7")}, nil
+				return []netip.Addr{netip.AddrFrom4([4]byte{127, 77, 0, byte(len(name))}), netip.MustParseAddr("2001:db8::7")}, name, nil
+			case "searched.example":
+				return []netip.Addr{netip.AddrFrom4([4]byte{127, 77, 0, byte(len(name))})}, "searched.example.attacker", nil
 			default:
-				return nil, errors.New("no such host")
+				return nil, "", errors.New("no such host")
 			}
 		},
 	}
@@ -352,5 +355,43 @@ func TestSocketOptions(t *testing.T) {
 	want := "set 0\nget 0 1\nby pointer 0 2\ndevice 50\nlevel 50\ntype 50\nstdout 57\nunix 5\nelsewhere 4\nbind elsewhere 4"
 	if diff := cmp.Diff(want, dialing(t, false, nil, "options").rest(t)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Only the full name that has an address speaks for it: with a search domain anybody's name answers to an allowed one.
+func TestGuestConnectsByName(t *testing.T) {
+	for name, tc := range map[string]struct{ name, at, want string }{
+		"an allowed name":             {"good.example", "127.77.0.12", "got hellohello"},
+		"another's in its place":      {"searched.example", "127.77.0.16", "connect: errno 2"},
+		"a name that is not allowed":  {"bad.example", "127.77.0.11", "connect: errno 2"},
+		"an address without its name": {"good.example", "127.77.0.13", "connect: errno 2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			port, _ := greeter(t, netip.MustParseAddr(tc.at))
+			versions(t, func(t *testing.T, v1 bool) {
+				out := dialing(t, v1, nil, "named", tc.name, tc.at, port).rest(t)
+				if !strings.HasSuffix(out, "\n"+tc.want) {
+					t.Errorf("%s, want %s", out, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// Two sockets of datagrams may share a port if both say so, and the later gets what is sent: a guest must not take over what a
+// process of the node has that way.
+func TestGuestTakesNobodysDatagrams(t *testing.T) {
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		cerr := c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1) })
+		return errors.Join(err, cerr)
+	}}
+	conn, err := lc.ListenPacket(t.Context(), "udp", net.JoinHostPort(pod.String(), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, port, _ := net.SplitHostPort(conn.LocalAddr().String())
+	if got := dialing(t, false, nil, "take", port).rest(t); got != "bind: errno 3" {
+		t.Error(got)
 	}
 }

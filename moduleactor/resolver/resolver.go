@@ -35,18 +35,19 @@ func New(c Config) *Resolver {
 // ErrNoServer is the answer of a Resolver without name servers.
 var ErrNoServer = errors.New("no name server is configured")
 
-// Lookup returns the addresses of a name, at least one. An address stands for itself. Names of localhost are not asked for:
+// Lookup returns the addresses of a name, at least one, and the full name that has them: with a search domain that is another
+// name than was asked for, and may be somebody else's. An address stands for itself. Names of localhost are not asked for:
 // they are 127.0.0.1 and ::1.
-func (r *Resolver) Lookup(ctx context.Context, name string) ([]netip.Addr, error) {
+func (r *Resolver) Lookup(ctx context.Context, name string) (list []netip.Addr, full string, err error) {
 	if a, err := netip.ParseAddr(name); err == nil {
-		return []netip.Addr{a}, nil
+		return []netip.Addr{a}, name, nil
 	}
 	plain := strings.ToLower(strings.TrimSuffix(name, "."))
 	if plain == "localhost" || strings.HasSuffix(plain, ".localhost") {
-		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, nil
+		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, plain, nil
 	}
 	if len(r.servers) == 0 {
-		return nil, ErrNoServer
+		return nil, "", ErrNoServer
 	}
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
@@ -55,7 +56,7 @@ func (r *Resolver) Lookup(ctx context.Context, name string) ([]netip.Addr, error
 	for _, full := range r.config.candidates(name) {
 		list, err := ask.LookupNetIP(ctx, "ip", full)
 		if err == nil && len(list) > 0 {
-			return list, nil
+			return list, strings.TrimSuffix(full, "."), nil
 		}
 		if failed == nil || !notFound(err) { // a server that fails tells more than a name that is not there
 			failed = err
@@ -64,7 +65,7 @@ func (r *Resolver) Lookup(ctx context.Context, name string) ([]netip.Addr, error
 			break
 		}
 	}
-	return nil, failed
+	return nil, "", failed
 }
 
 func notFound(err error) bool {

@@ -111,28 +111,30 @@ func TestLookup(t *testing.T) {
 		name  string
 		ndots int
 		want  string
+		full  string
 		asked []string
 	}{
-		"a service":              {"db", 5, "10.0.0.1", []string{"db.ns.svc.local."}},
-		"of another domain":      {"other", 5, "10.0.0.2", []string{"other.ns.svc.local.", "other.svc.local."}},
-		"outside, after all":     {"www.example", 5, "10.0.0.3", []string{"www.example.ns.svc.local.", "www.example.svc.local.", "www.example."}},
-		"outside, at first":      {"www.example", 1, "10.0.0.3", []string{"www.example."}},
-		"a full name":            {"www.example.", 5, "10.0.0.3", []string{"www.example."}},
-		"an address":             {"192.0.2.1", 5, "192.0.2.1", nil},
-		"localhost":              {"LocalHost.", 5, "127.0.0.1 ::1", nil},
-		"a name that is nowhere": {"x", 1, "", []string{"x.ns.svc.local.", "x.svc.local.", "x."}},
+		"a service":              {"db", 5, "10.0.0.1", "db.ns.svc.local", []string{"db.ns.svc.local."}},
+		"of another domain":      {"other", 5, "10.0.0.2", "other.svc.local", []string{"other.ns.svc.local.", "other.svc.local."}},
+		"outside, after all":     {"www.example", 5, "10.0.0.3", "www.example", []string{"www.example.ns.svc.local.", "www.example.svc.local.", "www.example."}},
+		"outside, at first":      {"www.example", 1, "10.0.0.3", "www.example", []string{"www.example."}},
+		"a full name":            {"www.example.", 5, "10.0.0.3", "www.example", []string{"www.example."}},
+		"somebody else's":        {"good.example", 5, "10.0.0.6", "good.example.svc.local", []string{"good.example.ns.svc.local.", "good.example.svc.local."}},
+		"an address":             {"192.0.2.1", 5, "192.0.2.1", "192.0.2.1", nil},
+		"localhost":              {"LocalHost.", 5, "127.0.0.1 ::1", "localhost", nil},
+		"a name that is nowhere": {"x", 1, "", "", []string{"x.ns.svc.local.", "x.svc.local.", "x."}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			z, at := serve(t, map[string]string{"db.ns.svc.local.": "10.0.0.1", "other.svc.local.": "10.0.0.2", "www.example.": "10.0.0.3"})
+			z, at := serve(t, map[string]string{"db.ns.svc.local.": "10.0.0.1", "other.svc.local.": "10.0.0.2", "www.example.": "10.0.0.3", "good.example.svc.local.": "10.0.0.6"})
 			r := New(Config{Search: []string{"ns.svc.local", "svc.local."}, Ndots: tc.ndots})
 			r.servers = []netip.AddrPort{at}
-			list, err := r.Lookup(t.Context(), tc.name)
+			list, full, err := r.Lookup(t.Context(), tc.name)
 			var got []string
 			for _, a := range list {
 				got = append(got, a.Unmap().String())
 			}
-			if text := strings.Join(got, " "); text != tc.want || (err == nil) != (tc.want != "") {
-				t.Errorf("%q, %v, want %q", text, err, tc.want)
+			if text := strings.Join(got, " "); text != tc.want || full != tc.full || (err == nil) != (tc.want != "") {
+				t.Errorf("%q of %q, %v, want %q of %q", text, full, err, tc.want, tc.full)
 			}
 			if d := cmp.Diff(tc.asked, z.names()); d != "" {
 				t.Error(d)
@@ -142,7 +144,7 @@ func TestLookup(t *testing.T) {
 }
 
 func TestLookupWithoutServer(t *testing.T) {
-	if list, err := New(Config{}).Lookup(t.Context(), "a.b"); err != ErrNoServer { //nolint:errorlint // it itself
+	if list, _, err := New(Config{}).Lookup(t.Context(), "a.b"); err != ErrNoServer { //nolint:errorlint // it itself
 		t.Error(list, err)
 	}
 }
@@ -158,7 +160,7 @@ func TestLookupEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	end := make(chan error, 1)
 	go func() {
-		_, err := r.Lookup(ctx, "a.b")
+		_, _, err := r.Lookup(ctx, "a.b")
 		end <- err
 	}()
 	if _, _, err := conn.ReadFrom(make([]byte, 1500)); err != nil {

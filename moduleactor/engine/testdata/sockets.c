@@ -204,6 +204,14 @@ static void resolve(const char *node, const char *service) {
   }
 }
 
+// take binds a datagram socket to a port that may be somebody's.
+static void take(int port) {
+  int fd = opened(1), on = 1;
+  must("reuse", sock_setsockopt(fd, 0, 0, &on, sizeof on));
+  must("bind", sock_bind(fd, parse("0.0.0.0"), port));
+  printf("bound\n");
+}
+
 static void options(void) {
   int fd = opened(2), value = -1, on = 1, size = 4;
   printf("set %d\n", sock_setsockopt(fd, 0, 7, &on, sizeof on));
@@ -232,6 +240,11 @@ int main(int argc, char **argv) {
   if (!strcmp(how, "given")) udp(atoi(getenv("WAZLET_LISTEN_FDS_START")));
   if (!strcmp(how, "datagram")) datagram(argv[2], atoi(argv[3]));
   if (!strcmp(how, "resolve")) resolve(argv[2], argv[3]);
+  if (!strcmp(how, "named")) {
+    resolve(argv[2], argv[4]);
+    client(argv[3], atoi(argv[4]));
+  }
+  if (!strcmp(how, "take")) take(atoi(argv[2]));
   if (!strcmp(how, "options")) options();
   return 0;
 }

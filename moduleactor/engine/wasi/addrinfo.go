@@ -118,14 +118,14 @@ func (c call) resolve(name string, h hints) ([]netip.Addr, Errno) {
 func (c call) lookup(name string) ([]netip.Addr, error) {
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel()
-	list, err := c.net.Lookup(ctx, name)
+	list, full, err := c.net.Lookup(ctx, name)
 	c.check()
 	if err != nil {
 		return nil, err
 	}
 	for i, a := range list {
 		list[i] = a.Unmap()
-		c.net.learn(list[i], name)
+		c.net.learn(list[i], full)
 	}
 	return list, nil
 }

@@ -15,11 +15,11 @@ import (
 type Network struct {
 	// Addresses are the Pod's own: what sockets may be bound to, and where connections come from.
 	Addresses []netip.Addr
-	// Check tells whether the guest may connect to an address, or send there; names are those that it has resolved to it.
+	// Check tells whether the guest may connect to an address, or send there; names are the full ones that it has resolved to it.
 	// An error is EACCES for the guest. The Pod's own addresses are not asked for. It must not block.
 	Check func(to netip.AddrPort, names []string) error
-	// Lookup resolves a name. ctx ends with the guest.
-	Lookup func(ctx context.Context, name string) ([]netip.Addr, error)
+	// Lookup resolves a name, and says which full name has the addresses: that is what Check is told. ctx ends with the guest.
+	Lookup func(ctx context.Context, name string) (list []netip.Addr, full string, err error)
 }
 
 // maxResolved bounds the addresses whose names an instance remembers; the oldest is forgotten.

@@ -90,6 +90,9 @@ func (c call) sockSetsockopt() Errno {
 		return errno
 	}
 	v := int(int32(binary.LittleEndian.Uint32(b)))
+	if host == unix.SO_REUSEADDR && s.kind == socketDgram {
+		return esuccess // without effect: it would let the guest have the datagrams of a process of the node
+	}
 	if host == unix.SO_SNDBUF || host == unix.SO_RCVBUF {
 		v = min(v, maxSocketBuffer)
 	}
