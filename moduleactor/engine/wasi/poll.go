@@ -3,6 +3,7 @@ package wasi
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -40,9 +41,11 @@ type poll struct {
 	size      int // of a subscription
 	begin     time.Time
 	ready     int // events written
-	// list and next are what to wait for when nothing is ready.
-	list []interest
-	next time.Duration
+	// list and next are what to wait for when nothing is ready; waits has what is in list, once it is long: to wait for one thing
+	// takes a goroutine, however often it is asked for.
+	list  []interest
+	waits map[interest]struct{}
+	next  time.Duration
 }
 
 func (c call) pollOneoff(unstable bool) Errno {
@@ -73,7 +76,7 @@ func (c call) pollOneoff(unstable bool) Errno {
 
 // scan writes the events that there are.
 func (p *poll) scan() {
-	p.list, p.next = p.list[:0], forever
+	p.list, p.next, p.waits = p.list[:0], forever, nil
 	for b := p.subs; len(b) > 0; b = b[p.size:] {
 		s := p.subscription(b)
 		switch s.kind {
@@ -134,6 +137,29 @@ func (p *poll) clock(s subscription) {
 	p.next = min(p.next, time.Duration(left))
 }
 
+// await adds to the list what is not in it.
+func (p *poll) await(i interest) {
+	const few = 8
+	switch {
+	case len(p.list) < few:
+		if slices.Contains(p.list, i) {
+			return
+		}
+	case p.waits == nil:
+		p.waits = make(map[interest]struct{}, len(p.list))
+		for _, known := range p.list {
+			p.waits[known] = struct{}{}
+		}
+		fallthrough
+	default:
+		if _, ok := p.waits[i]; ok {
+			return
+		}
+		p.waits[i] = struct{}{}
+	}
+	p.list = append(p.list, i)
+}
+
 func (p *poll) descriptor(s subscription) {
 	write, need := s.kind == eventFDWrite, rightRead
 	if write {
@@ -151,7 +177,7 @@ func (p *poll) descriptor(s subscription) {
 	switch o := d.object.(type) {
 	case waiter:
 		if n, hangup, ok := p.Instance.ready(o, write); !ok {
-			p.list = append(p.list, interest{o, write})
+			p.await(interest{o, write})
 		} else if hangup {
 			p.event(s, esuccess, n, eventHangup)
 		} else {
