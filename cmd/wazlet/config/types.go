@@ -78,7 +78,8 @@ type DNS struct {
 type Egress struct {
 	// Allow is what Pods may ask for; default everything.
 	Allow []string `json:"allow"`
-	// Deny is what no Pod gets. Default: loopback addresses, but for those of podCIDR, and link-local ones.
+	// Deny is what no Pod gets. Default: loopback addresses, but for those of podCIDR, and link-local, multicast and broadcast
+	// ones.
 	Deny []string `json:"deny"`
 }
 
