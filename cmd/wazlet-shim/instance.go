@@ -38,6 +38,7 @@ type instance struct {
 	unserve func()
 
 	startedAt atomic.Pointer[time.Time]
+	rootless  sync.Once // complains
 
 	mu       sync.Mutex
 	watchers []*peer
@@ -214,7 +215,8 @@ func (i *instance) openRoot() (*rootfs.FS, error) {
 	}
 	root, err := rootfs.Open(rootfs.Mount{Host: i.spec.Rootfs, Guest: "/", ReadOnly: i.spec.RootReadOnly}, mounts)
 	if err != nil {
-		i.server.complain(i, err)
+		// A guest may try again for ever, and the log of the shim has no bound.
+		i.rootless.Do(func() { i.server.complain(i, err) })
 	}
 	return root, err
 }
