@@ -16,8 +16,9 @@ func guestNetwork(n *bundle.Network, tell func(string)) *wasi.Network {
 		return nil
 	}
 	policy, told := n.Egress, &refusals{}
+	policy.Own = nil // of these it is asked only for what is not the Pod's
 	return &wasi.Network{
-		Addresses: policy.Own,
+		Addresses: n.Egress.Own,
 		Check: func(to netip.AddrPort, names []string) error {
 			err := policy.Check(to, names...)
 			if err != nil && told.news(err.Error(), time.Now()) {

@@ -214,7 +214,7 @@ func (c call) destination(o *opened, ptr, port uint64) (netip.AddrPort, unix.Soc
 	if errno != esuccess {
 		return want, nil, errno
 	}
-	to, errno := c.net.remote(want, o.peers)
+	to, errno := c.net.remote(o.kind, want, o.peers)
 	if errno != esuccess {
 		return to, nil, errno
 	}

@@ -16,7 +16,8 @@ type Network struct {
 	// Addresses are the Pod's own: what sockets may be bound to, and where connections come from.
 	Addresses []netip.Addr
 	// Check tells whether the guest may connect to an address, or send there; names are the full ones that it has resolved to it.
-	// An error is EACCES for the guest. The Pod's own addresses are not asked for. It must not block.
+	// An error is EACCES for the guest. Of the Pod's own addresses it is asked for ports at which a process of
+	// the node listens. It must not block.
 	Check func(to netip.AddrPort, names []string) error
 	// Lookup resolves a name, and says which full name has the addresses: that is what Check is told. ctx ends with the guest.
 	Lookup func(ctx context.Context, name string) (list []netip.Addr, full string, err error)
@@ -87,8 +88,9 @@ func (n *network) local(a netip.Addr) (netip.Addr, Errno) {
 	return netip.Addr{}, eaddrnotavail
 }
 
-// remote is the address that a guest reaches in place of to. It may always answer its peers.
-func (n *network) remote(to netip.AddrPort, peers peers) (netip.AddrPort, Errno) {
+// remote is the address that a guest reaches in place of to. It may always answer its peers, and reach its Pod; what of the node
+// listens on the Pod's address, because it does on all, is not of the Pod.
+func (n *network) remote(kind filetype, to netip.AddrPort, peers peers) (netip.AddrPort, Errno) {
 	a := to.Addr().Unmap()
 	if to = netip.AddrPortFrom(a, to.Port()); slices.Contains(peers, to) {
 		return to, esuccess
@@ -101,7 +103,7 @@ func (n *network) remote(to netip.AddrPort, peers peers) (netip.AddrPort, Errno)
 		a = o
 	}
 	to = netip.AddrPortFrom(a, to.Port())
-	if slices.Contains(n.Addresses, a) {
+	if slices.Contains(n.Addresses, a) && !foreign(kind, to) {
 		return to, esuccess
 	}
 	if n.Check == nil || n.Check(to, n.names[a]) != nil {

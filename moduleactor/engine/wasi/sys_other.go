@@ -4,6 +4,7 @@ package wasi
 
 import (
 	"errors"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,6 +15,9 @@ func datasync(fd int) error { return unix.Fsync(fd) }
 
 // readable is how many bytes can be read from a pipe, a terminal or a socket: not known, but some.
 func readable(int) (int, error) { return 1, nil }
+
+// foreign needs Linux, as does a node.
+func foreign(filetype, netip.AddrPort) bool { return false }
 
 // newSocket makes a socket that is nonblocking and not inherited.
 func newSocket(family, kind int) (int, error) {
