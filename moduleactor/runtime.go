@@ -49,6 +49,8 @@ type Config struct {
 	// LogMaxBytes and LogMaxFiles bound each container's log.
 	LogMaxBytes int64
 	LogMaxFiles int
+	// GuestLimits are every guest's.
+	GuestLimits bundle.GuestLimits
 	// CreateTimeout bounds everything between the pull and _start; default 2m.
 	CreateTimeout time.Duration
 }

@@ -19,7 +19,7 @@ func buildSpec(run Run, img image.Image, cfg Config) bundle.Spec {
 		ImageID: img.ID, Module: img.Module, ModuleDigest: img.Digest, CacheDir: cfg.CacheDir,
 		Args: argv(s, img), Env: environ(s, img),
 		RootReadOnly: s.RootReadOnly, Mounts: slices.Clone(s.Mounts), Listeners: slices.Clone(s.Listeners),
-		MemoryBytes: s.MemoryBytes, Shim: s.Shim,
+		MemoryBytes: s.MemoryBytes, GuestLimits: cfg.GuestLimits, Shim: s.Shim,
 		Stdin: s.Stdin, StdinOnce: s.StdinOnce, TTY: s.TTY,
 		Network:                s.Network,
 		Handler:                s.Handler,

@@ -80,7 +80,7 @@ func TestBuildSpec(t *testing.T) {
 		ID: "r/i@sha256:1", Module: "/m.wasm", Name: "m.wasm",
 		Digest: "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
 	}
-	got := buildSpec(run, img, Config{RootDir: "/var/lib/wazlet"}.withDefaults())
+	got := buildSpec(run, img, Config{RootDir: "/var/lib/wazlet", GuestLimits: bundle.GuestLimits{OpenFiles: 7}}.withDefaults())
 	got.ContainerID, got.Rootfs = bundle.NewContainerID(), "/rootfs"
 	if err := got.Validate(); err != nil {
 		t.Errorf("the spec is not valid: %v", err)
@@ -90,7 +90,7 @@ func TestBuildSpec(t *testing.T) {
 		ContainerID: got.ContainerID, ImageID: "r/i@sha256:1", Module: "/m.wasm", ModuleDigest: img.Digest,
 		CacheDir: filepath.Join("/var/lib/wazlet", "cache"), Args: []string{"m.wasm"}, Env: []string{"HOSTNAME=web"},
 		Rootfs: "/rootfs", RootReadOnly: true, Mounts: []bundle.Mount{{Host: "/h", Guest: "/g", ReadOnly: true}},
-		MemoryBytes: 1 << 20, Log: &bundle.Log{Path: "/logs/c/2.log", MaxBytes: 10 << 20, MaxFiles: 5},
+		MemoryBytes: 1 << 20, GuestLimits: bundle.GuestLimits{OpenFiles: 7}, Log: &bundle.Log{Path: "/logs/c/2.log", MaxBytes: 10 << 20, MaxFiles: 5},
 		TerminationMessagePath: "/dev/termination-log", Landlock: true,
 	}
 	if d := cmp.Diff(want, got); d != "" {

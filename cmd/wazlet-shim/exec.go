@@ -104,6 +104,7 @@ func (e *execution) run(ctx context.Context) (engine.Result, error) {
 		return engine.Result{}, err
 	}
 	e.guest.Args, e.guest.Env, e.guest.Root = e.argv, spec.Env, root
+	e.guest.MaxFiles = spec.GuestLimits.OpenFiles
 	e.guest.Memory = engine.NewMemory(spec.MemoryBytes)
 	return program.Run(ctx, e.guest), nil
 }

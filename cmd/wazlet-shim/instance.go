@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,7 +86,9 @@ func (s *server) accept(dir string, files []*os.File) (*instance, error) {
 	spec := attempt.Spec()
 	i := &instance{server: s, dir: dir, attempt: attempt, spec: spec}
 	i.guest = engine.Guest{
-		MaxFiles: sharedMaxFiles, Args: spec.Args, Env: spec.Env, Memory: engine.NewMemory(spec.MemoryBytes), CPU: &engine.CPU{},
+		MaxFiles:             min(cmp.Or(spec.GuestLimits.OpenFiles, sharedMaxFiles), sharedMaxFiles),
+		OutputBytesPerSecond: spec.GuestLimits.OutputBytesPerSecond,
+		Args:                 spec.Args, Env: spec.Env, Memory: engine.NewMemory(spec.MemoryBytes), CPU: &engine.CPU{},
 		CPUMillicores: spec.CPUMillicores, Entered: i.entered, Drain: &i.drain, Network: guestNetwork(spec.Network, i.refused),
 	}
 	switch {

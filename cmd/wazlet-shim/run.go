@@ -128,6 +128,7 @@ func (s *shim) run(ctx context.Context) engine.Result {
 	if err := p.CacheError(); err != nil {
 		fmt.Fprintln(s.stderr, "wazlet-shim run:", err)
 	}
+	s.guest.MaxFiles, s.guest.OutputBytesPerSecond = s.spec.GuestLimits.OpenFiles, s.spec.GuestLimits.OutputBytesPerSecond
 	s.guest.Args, s.guest.Env, s.guest.Root = s.spec.Args, s.spec.Env, root
 	s.guest.Network = guestNetwork(s.spec.Network, s.attempt.Refused)
 	s.entered = func() error {

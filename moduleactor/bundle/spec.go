@@ -64,6 +64,9 @@ type Spec struct {
 	// Handler, if set, makes the container serve HTTP.
 	Handler *Handler `json:"handler,omitempty"`
 
+	// GuestLimits bound what a guest takes of the host besides memory and CPU.
+	GuestLimits GuestLimits `json:"guestLimits,omitzero"`
+
 	// Log is where stdout and stderr go. Nil: to the shim's own stdout and stderr, as `wazlet try` wants it.
 	Log *Log `json:"log,omitempty"`
 	// TerminationMessagePath is the guest path of the termination message, which is the host file TerminationMessage.
@@ -77,6 +80,14 @@ type Spec struct {
 
 // UsesGrace tells whether the guest can make use of the time after SIGTERM. Any other is ended by its shim at once.
 func (s *Spec) UsesGrace() bool { return s.Signals || len(s.Listeners) > 0 || s.Handler != nil }
+
+// GuestLimits are limits of a guest; 0 is the engine's default, or no limit where it has none.
+type GuestLimits struct {
+	// OpenFiles is how many descriptors the guest can have, sockets included.
+	OpenFiles int `json:"openFiles,omitempty"`
+	// OutputBytesPerSecond is how much the guest can print, on stdout and stderr together. It waits when it prints more.
+	OutputBytesPerSecond int64 `json:"outputBytesPerSecond,omitempty"`
+}
 
 // SpecVersion is the version of Spec that this build reads and writes.
 const SpecVersion = 1

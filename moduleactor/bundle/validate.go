@@ -50,6 +50,9 @@ func (s *Spec) Validate() error {
 			add("log", "want one with a shared shim, which has no output of its own")
 		}
 	}
+	if g := s.GuestLimits; g.OpenFiles < 0 || g.OutputBytesPerSecond < 0 {
+		add("guestLimits", "openFiles and outputBytesPerSecond: want 0 or more (got %d and %d)", g.OpenFiles, g.OutputBytesPerSecond)
+	}
 	if s.Log != nil && (s.Log.MaxBytes < 0 || s.Log.MaxFiles < 0) {
 		add("log", "maxBytes and maxFiles: want 0 or more (got %d and %d)", s.Log.MaxBytes, s.Log.MaxFiles)
 	}

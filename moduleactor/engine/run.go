@@ -64,6 +64,8 @@ type Guest struct {
 	Network *wasi.Network
 	// MaxFiles limits the open descriptors; 0 means wasi.DefaultMaxFiles.
 	MaxFiles int
+	// OutputBytesPerSecond makes the guest wait when it prints more; 0 means no limit.
+	OutputBytesPerSecond int64
 	// Memory is the guest's memory; nil means NewMemory(0).
 	Memory *Memory
 	// CPU, if set, counts the CPU time of a metered guest. CPUMillicores holds a metered guest to so many thousandths of a
@@ -118,7 +120,7 @@ func (p *Program) canRun(ctx context.Context, m *Memory) error {
 func (p *Program) run(ctx context.Context, g Guest, instance api.Module) Result {
 	cfg := wasi.Config{
 		Args: g.Args, Env: g.Env, Stdin: g.Stdin, Stdout: g.Stdout, Stderr: g.Stderr, Root: g.Root,
-		Preopens: g.Preopens, Signals: g.Signals, Drain: g.Drain, Network: g.Network, MaxFiles: g.MaxFiles, NoMemory: len(p.module.Memories) == 0,
+		Preopens: g.Preopens, Signals: g.Signals, Drain: g.Drain, Network: g.Network, MaxFiles: g.MaxFiles, OutputBytesPerSecond: g.OutputBytesPerSecond, NoMemory: len(p.module.Memories) == 0,
 	}
 	if p.metered {
 		q := newQuota(ctx, g.CPU, g.CPUMillicores)

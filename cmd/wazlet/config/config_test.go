@@ -164,6 +164,7 @@ images:
   gc: {highPercent: 70, lowPercent: 80}
 kubeletServer: {address: localhost, port: 70000}
 logging: {level: loud, format: xml}
+guestLimits: {openFiles: 3, outputBytesPerSecond: 1}
 `, []string{
 			`f:3: nodeName: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*') (got "Not_A_Name")`,
 			`f:4: rootDir: must be an absolute path (got "here")`,
@@ -172,6 +173,8 @@ logging: {level: loud, format: xml}
 			`f:7: bootstrapKubeconfig: must be an absolute path (got "b")`,
 			`f:8: maxPods: must be between 1 and 100000 (got 0)`,
 			`f:9: podCIDR: must be a network, not an address in it; did you mean 10.0.0.0/8? (got "10.0.0.1/8")`,
+			`f:23: guestLimits.openFiles: must be between 16 and 1048576 (got 3)`,
+			`f:23: guestLimits.outputBytesPerSecond: must be between 1024 and 1073741824, or 0 for no limit (got 1)`,
 			`f:11: isolation.default: must be one of "process", "shared" (got "vm")`,
 			`f:11: isolation.sharing: must be one of "node", "namespace" (got "pod")`,
 			`f:12: isolation.runtimeClasses[x]: must be one of "process", "shared" (got "docker")`,

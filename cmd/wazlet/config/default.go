@@ -69,6 +69,7 @@ func (h Host) base() NodeConfiguration {
 		MaxPods:     250,
 		DNS:         DNS{ClusterDNS: []string{}, ClusterDomain: "cluster.local", ResolvConf: "/etc/resolv.conf"},
 		Egress:      Egress{Allow: []string{egress.Any}},
+		GuestLimits: GuestLimits{OpenFiles: 1024, OutputBytesPerSecond: 8 << 20},
 		Isolation:   Isolation{Default: IsolationProcess, Sharing: SharingNode},
 		Supervision: actors.DefaultSupervision(),
 		Images: Images{

@@ -54,6 +54,9 @@ type NodeConfiguration struct {
 	// Egress bounds where guests may connect to.
 	Egress Egress `json:"egress"`
 
+	// GuestLimits bound what a guest takes of the host besides memory and CPU.
+	GuestLimits GuestLimits `json:"guestLimits"`
+
 	Isolation     Isolation          `json:"isolation"`
 	Supervision   actors.Supervision `json:"supervision"`
 	Images        Images             `json:"images"`
@@ -81,6 +84,16 @@ type Egress struct {
 	// Deny is what no Pod gets. Default: loopback addresses, but for those of podCIDR, and link-local, multicast and broadcast
 	// ones.
 	Deny []string `json:"deny"`
+}
+
+// GuestLimits are limits of each guest.
+type GuestLimits struct {
+	// OpenFiles is how many files, directories and sockets a guest can have open; default 1024. With isolation shared at
+	// most 256.
+	OpenFiles int `json:"openFiles"`
+	// OutputBytesPerSecond is how much a guest can print, on stdout and stderr together; one that prints more waits. As
+	// much may come at once. Default 8388608; 0: no limit.
+	OutputBytesPerSecond int64 `json:"outputBytesPerSecond"`
 }
 
 // IsolationMode is how guests are kept apart (ADR D2).

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"path/filepath"
@@ -34,6 +35,7 @@ func (c NodeConfiguration) problems() []strictyaml.Problem {
 	all = append(all, c.validateNode()...)
 	all = append(all, c.DNS.validate(field.NewPath("dns"))...)
 	all = append(all, c.Egress.validate(field.NewPath("egress"))...)
+	all = append(all, c.GuestLimits.validate(field.NewPath("guestLimits"))...)
 	all = append(all, c.Isolation.validate(field.NewPath("isolation"))...)
 	all = append(all, c.Supervision.Validate(field.NewPath("supervision"))...)
 	all = append(all, c.Images.validate(field.NewPath("images"))...)
@@ -96,6 +98,22 @@ func (c NodeConfiguration) validateNode() field.ErrorList {
 
 // maxMaxPods keeps a typing error from passing; nothing breaks at that number.
 const maxMaxPods = 100_000
+
+// The least that guests need: their standard streams, the root, and something to do with it; and a line now and then.
+const (
+	minOpenFiles = 16
+	maxOpenFiles = 1 << 20
+	minOutput    = 1024
+	maxOutput    = 1 << 30
+)
+
+func (g GuestLimits) validate(path *field.Path) field.ErrorList {
+	all := between(path.Child("openFiles"), g.OpenFiles, minOpenFiles, maxOpenFiles)
+	if n := g.OutputBytesPerSecond; n != 0 && (n < minOutput || n > maxOutput) {
+		all = append(all, field.Invalid(path.Child("outputBytesPerSecond"), n, fmt.Sprintf("must be between %d and %d, or 0 for no limit", minOutput, maxOutput)))
+	}
+	return all
+}
 
 func (d DNS) validate(path *field.Path) field.ErrorList {
 	var all field.ErrorList

@@ -212,6 +212,7 @@ func (d *daemon) spawn() (err error) {
 	modules := moduleactor.Config{
 		Images: d.images, Runtime: moduleactor.FromBundle(d.runtime), RootDir: c.RootDir,
 		LogMaxBytes: logMaxBytes, LogMaxFiles: logMaxFiles,
+		GuestLimits: bundle.GuestLimits{OpenFiles: c.GuestLimits.OpenFiles, OutputBytesPerSecond: c.GuestLimits.OutputBytesPerSecond},
 	}
 	pods := podactor.Config{
 		RootDir: c.RootDir, PodLogsDir: c.PodLogsDir, NodeName: c.NodeName, Supervision: c.Supervision,

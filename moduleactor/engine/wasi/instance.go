@@ -60,6 +60,8 @@ type Config struct {
 	Drain *Drain
 	// MaxFiles limits the descriptors; 0 means DefaultMaxFiles.
 	MaxFiles int
+	// OutputBytesPerSecond makes the guest wait when it prints more, on Stdout and Stderr together; 0 means no limit.
+	OutputBytesPerSecond int64
 	// NoMemory is set for a module without a memory.
 	NoMemory bool
 	// Pause and Resume, if set, are called around each wait, by the guest's goroutine.
@@ -112,13 +114,21 @@ func New(cfg Config) (*Instance, error) {
 
 // open opens the first descriptors and returns the environment that tells of them.
 func (in *Instance) open(cfg Config) (env []string, err error) {
+	output := stdout
+	if cfg.OutputBytesPerSecond > 0 {
+		p := newPace(cfg.OutputBytesPerSecond)
+		output = func(w io.Writer) (object, error) {
+			o, err := stdout(w)
+			return withPace(o, p), err
+		}
+	}
 	for _, o := range []struct {
 		name string
 		open func() (object, error)
 	}{
 		{"stdin", func() (object, error) { return in.stdin(cfg.Stdin) }},
-		{"stdout", func() (object, error) { return stdout(cfg.Stdout) }},
-		{"stderr", func() (object, error) { return stdout(cfg.Stderr) }},
+		{"stdout", func() (object, error) { return output(cfg.Stdout) }},
+		{"stderr", func() (object, error) { return output(cfg.Stderr) }},
 	} {
 		obj, err := o.open()
 		if err != nil {
