@@ -57,6 +57,7 @@ func (h handler) serve(ctx context.Context, p *engine.Program) engine.Result {
 	defer func() { _ = h.budget.Close() }() // an error would be the kernel's
 	guest := h.guest                        // what it inherits and is told is the server's
 	guest.Preopens, guest.Signals, guest.Drain, guest.Memory, guest.Entered = nil, nil, nil, nil, nil
+	guest.OutputBytesPerSecond = 0 // what it prints is the answer, which has limits of its own
 	limits := h.spec.Handler
 	server, err := cgi.New(ctx, cgi.Config{
 		Limits: cgi.Limits{Timeout: limits.Timeout, MaxConcurrency: limits.MaxConcurrency, MaxBodyBytes: limits.MaxBodyBytes},
