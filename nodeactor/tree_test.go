@@ -239,6 +239,42 @@ func TestTreeRunsAndDrains(t *testing.T) {
 }
 
 // TestTreeCrashLoop runs half an hour of CrashLoopBackOff through all layers.
+// TestTreeLeavesNothing has five hundred Pods come and go.
+func TestTreeLeavesNothing(t *testing.T) {
+	runTree(t, func(t *testing.T, n *tree) {
+		n.spawn(t)
+		n.send(nodeactor.Resync{})
+		const rounds, each = 10, 50
+		for round := range rounds {
+			var uids []string
+			for i := range each {
+				uid := fmt.Sprintf("u%d-%d", round, i)
+				uids = append(uids, uid)
+				n.send(nodeactor.Apply{Pod: pod(uid, fmt.Sprintf("p%d", i))})
+			}
+			if got := len(n.alive()); got != each {
+				t.Fatalf("round %d: %d guests are alive, want %d", round, got, each)
+			}
+			for _, uid := range uids {
+				n.send(nodeactor.Remove{UID: uid})
+			}
+			n.pass(time.Minute)
+		}
+		want(t, "listed", n.list(t))
+		want(t, "alive", n.alive())
+		var actors []string
+		for _, i := range n.sys.Registry().Snapshot() {
+			actors = append(actors, i.ID)
+		}
+		want(t, "actors", actors, "node")
+		dirs, err := bundle.Pods(n.root)
+		if err != nil {
+			t.Error(err)
+		}
+		want(t, "directories", dirs)
+	})
+}
+
 func TestTreeCrashLoop(t *testing.T) {
 	runTree(t, func(t *testing.T, n *tree) {
 		n.runtime.Script = func(bundle.Spec) moduleactortest.Guest {

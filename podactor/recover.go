@@ -19,6 +19,7 @@ func (m *machine) onResumed() {
 		c.Gen = m.nextGen()
 		c.Attached, c.Adopting, c.Crashed = false, false, false
 	}
+	m.boundWaits()
 	switch m.Stage {
 	case StageAdmitting:
 		m.onBegan(began{})
@@ -34,6 +35,27 @@ func (m *machine) onResumed() {
 			m.GraceGen = m.arm(graceExpired, m.KillBy.Sub(m.now)+graceSlack)
 		}
 		m.prepare()
+	}
+}
+
+// boundWaits is for a clock that was set back since the state was saved: nothing waits longer than if it had begun to now.
+func (m *machine) boundWaits() {
+	grace := m.podGrace()
+	if m.Deletion != nil {
+		grace = m.Deletion.Grace
+	}
+	by := m.now.Add(grace)
+	if m.KillBy.After(by) {
+		m.KillBy = by
+	}
+	for i := range m.Containers {
+		c := &m.Containers[i]
+		if c.KillBy.After(by) {
+			c.KillBy = by
+		}
+		if retry := m.now.Add(m.longestWait(c)); c.RetryAt.After(retry) {
+			c.RetryAt = retry
+		}
 	}
 }
 

@@ -109,13 +109,9 @@ func (m *machine) count(c *Container, x actors.Exit) {
 // does it for the containers that wait.
 func (m *machine) onTuned(e tuned) {
 	m.Supervision = e.Supervision
-	sup := m.params()
 	for i := range m.Containers {
 		c := &m.Containers[i]
-		longest := sup.Module.Backoff.Max.Duration
-		if c.History.Pull > 0 {
-			longest = sup.Image.Backoff.Max.Duration
-		}
+		longest := m.longestWait(c)
 		if c.Stage == ModuleBackOff && c.RetryAt.After(m.now.Add(longest)) {
 			c.RetryAt = m.now.Add(longest)
 			if m.Scanned { // before that nothing may be started; recover arms what is left
@@ -123,6 +119,15 @@ func (m *machine) onTuned(e tuned) {
 			}
 		}
 	}
+}
+
+// longestWait is the most that a container waits for its next attempt.
+func (m *machine) longestWait(c *Container) time.Duration {
+	sup := m.params()
+	if c.History.Pull > 0 {
+		return sup.Image.Backoff.Max.Duration
+	}
+	return sup.Module.Backoff.Max.Duration
 }
 
 // backOff waits until RetryAt.

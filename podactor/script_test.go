@@ -187,6 +187,8 @@ func (s *script) do(lines []string) {
 		s.feed(cleaned{err})
 	case "wait":
 		s.wait(s.duration(arg(1)))
+	case "clock": // set back while no daemon ran
+		s.now = s.now.Add(-s.duration(arg(1)))
 	case "late":
 		s.feed(fired{timer{retryDue, arg(1), s.container(arg(1)).Gen - 1}})
 	case "status":
