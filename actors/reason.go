@@ -56,6 +56,7 @@ const (
 	ReasonExceededGracePeriod Reason = "ExceededGracePeriod"
 	ReasonInspectFailed       Reason = "InspectFailed"
 	ReasonNetworkNotReady     Reason = "NetworkNotReady"
+	ReasonResizeInfeasible    Reason = "ResizeInfeasible"
 
 	ReasonFailedToRetrieveImagePullSecret Reason = "FailedToRetrieveImagePullSecret"
 	// ReasonEgressRefused is ours: a guest wanted to connect to what its policy does not allow.

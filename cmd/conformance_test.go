@@ -120,7 +120,7 @@ func containerRulings() map[string]ruling {
 	r := map[string]ruling{
 		"ports": {partly, "TCP and UDP are bound before the guest starts, hostPort on the node's address or hostIP; SCTP is ignored"}, "envFrom": {honoured, inCluster}, "env": {partly, "see below"},
 		"resources":     {partly, "limits of cpu and memory; requests count for admission and the QoS class"},
-		"resizePolicy":  {ignored, "resizing in place is not there"},
+		"resizePolicy":  {ignored, "resizing in place is refused: the condition PodResizePending says Infeasible"},
 		"volumeDevices": {refused, "CreateContainerConfigError: WASI has no block devices"},
 		"lifecycle":     {ignored, "hooks are not there yet"},
 		"stdin":         {honoured, "open for kubectl attach"}, "stdinOnce": {honoured, ""}, "tty": {honoured, "its output is stdout in the log"},

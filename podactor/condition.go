@@ -41,6 +41,11 @@ func (s *State) conditions(p *corev1.PodStatus, earlier []corev1.PodCondition, n
 			Type: corev1.AllContainersRestarting, Status: corev1.ConditionTrue, Reason: condAllRestarting,
 		})
 	}
+	if s.Infeasible && !s.terminal() {
+		list = append(list, corev1.PodCondition{
+			Type: corev1.PodResizePending, Status: corev1.ConditionTrue, Reason: corev1.PodReasonInfeasible, Message: infeasibleText,
+		})
+	}
 	if s.terminal() && s.Outcome.Reason == actors.ReasonTerminated {
 		list = append(list, corev1.PodCondition{
 			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue,

@@ -15,6 +15,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 
 	"github.com/wazlet/wazlet/actors"
@@ -169,6 +170,11 @@ func (s *script) do(lines []string) {
 	case "image":
 		p := s.state.Pod.DeepCopy()
 		specOf(p, arg(1)).Image = arg(2)
+		s.feed(applied{p})
+	case "resize":
+		p := s.state.Pod.DeepCopy()
+		p.Generation++
+		specOf(p, arg(1)).Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(arg(2))}
 		s.feed(applied{p})
 	case "phase": // what somebody has written into the API
 		p := s.state.Pod.DeepCopy()

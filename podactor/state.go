@@ -124,6 +124,9 @@ type State struct {
 	Wait   *Wait `json:"-"`
 	Warned Wait  `json:"-"`
 
+	// Infeasible says that the API wants other resources than those that the containers have.
+	Infeasible bool `json:"-"`
+
 	// Outcome is how the Pod ended, or is bound to end once its containers are gone. It never changes again.
 	Outcome *Outcome `json:"outcome,omitempty"`
 	// Deletion is set once the Pod must go.

@@ -23,6 +23,7 @@ func (m *machine) onApplied(e applied) {
 	if m.ending() || m.Stage == StageRejected {
 		return
 	}
+	m.refuseResize(e.Pod)
 	if changedMetadata(old, m.Pod) && volume.Downward(m.Pod) {
 		m.project()
 	}
