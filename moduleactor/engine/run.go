@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -256,9 +257,15 @@ func startError(text string) Result {
 	return Result{Code: CodeStartError, Reason: StartError, Message: text}
 }
 
-// clip cuts s to MaxMessage bytes of valid UTF-8; the names in a wasm stack are the guest's choice.
+// clip cuts s to MaxMessage bytes of valid UTF-8 without control characters: the names in a wasm stack are the guest's choice,
+// and messages are printed on terminals.
 func clip(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
 	if len(s) <= MaxMessage {
 		return s
 	}
