@@ -12,8 +12,10 @@
 //
 // # What is written
 //
-// A sync reads the Pod (a live GET), merges the node's status into the API's, and sends the difference as a strategic merge
-// patch that names the UID, so that it cannot hit a successor of the same name. Fields and conditions of others are kept.
+// A sync takes the newest version of the Pod that it knows, from the informer or the answer to its own last write, merges
+// the node's status into the API's, and sends the difference as a strategic merge patch that names the UID and that version.
+// If the Pod has changed since, it is read (a live GET) and the patch names only the UID, so that it cannot hit a successor
+// of the same name. Fields and conditions of others are kept.
 // A phase that is terminal in the API stays, whoever wrote it. When the Pod is being deleted and the node has ended it, a
 // DELETE without grace, with the UID as its precondition, follows. Every ten seconds all statuses are compared with what
 // the API shows, in case somebody else changed them.

@@ -43,3 +43,28 @@ func TestSetDuringWrite(t *testing.T) {
 		})
 	}
 }
+
+// That containers are being created is told only of Pods that take long to start: one write less for all others.
+func TestCreating(t *testing.T) {
+	creating := func(reason, message string) corev1.PodStatus {
+		s := phase(corev1.PodPending)
+		s.ContainerStatuses = []corev1.ContainerStatus{{Name: "a", State: corev1.ContainerState{
+			Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message},
+		}}}
+		return s
+	}
+	w := newWorld(t, livePod()).start()
+	w.Set(livePod(), creating("ContainerCreating", ""))
+	w.Set(livePod(), phase(corev1.PodRunning))
+	w.flush()
+	w.wrote("get", "patch/status")
+
+	w.Set(livePod(), creating("PodInitializing", ""))
+	w.await("the status of a Pod that takes long", func() bool { return w.count("patch/status") == 1 })
+	w.flush()
+	w.wrote("get", "patch/status")
+
+	w.Set(livePod(), creating("ErrImagePull", "no such image"))
+	w.flush() // at once
+	w.wrote("get", "patch/status")
+}

@@ -227,3 +227,19 @@ func onlyGeneration(a, b corev1.PodStatus) bool {
 	}
 	return apiequality.Semantic.DeepEqual(a, b)
 }
+
+// creating tells whether s says of no container more than that it is about to be created.
+func creating(s corev1.PodStatus) bool {
+	if s.Phase != corev1.PodPending || len(s.ContainerStatuses) == 0 {
+		return false
+	}
+	for _, list := range [][]corev1.ContainerStatus{s.InitContainerStatuses, s.ContainerStatuses} {
+		for i := range list {
+			w := list[i].State.Waiting
+			if w == nil || w.Message != "" || w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" {
+				return false
+			}
+		}
+	}
+	return true
+}

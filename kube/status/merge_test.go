@@ -367,13 +367,13 @@ func letters(list []corev1.ContainerStatus) string {
 
 func TestDiff(t *testing.T) {
 	live := livePod(func(p *corev1.Pod) { p.ResourceVersion = "77" })
-	if patch, err := diff(live, *live.Status.DeepCopy()); patch != nil || err != nil {
+	if patch, err := diff(live, *live.Status.DeepCopy(), false); patch != nil || err != nil {
 		t.Errorf("the same: got %s, %v", patch, err)
 	}
 	next := *live.Status.DeepCopy()
 	next.Phase = corev1.PodRunning
 	next.ContainerStatuses = []corev1.ContainerStatus{}
-	patch, err := diff(live, next)
+	patch, err := diff(live, next, false)
 	if want := `{"metadata":{"uid":"u1"},"status":{"phase":"Running"}}`; err != nil || string(patch) != want {
 		t.Errorf("got %s, %v, want %s", patch, err, want)
 	}

@@ -20,7 +20,7 @@ func (m *Manager) syncMirror(ctx context.Context, name types.NamespacedName, r r
 		return err
 	}
 	if e := shown(r, live); e != nil && e.known {
-		if live, err = m.write(ctx, live, e); err != nil {
+		if live, err = m.write(ctx, live, e, false); err != nil {
 			return err
 		}
 		if live != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +27,7 @@ type outage struct {
 	pods    map[string]*corev1.Pod // by path
 	patches map[string]int
 	deletes map[string]int
+	gets    int
 	// mode says how the next request is answered: "up"; "closed" and "unavailable" do nothing; "deaf" does what it is asked
 	// to and then breaks the connection.
 	mode   string
@@ -70,6 +72,8 @@ func (o *outage) answer(r *http.Request) (int, any) {
 		}
 	}
 	switch r.Method {
+	case http.MethodGet:
+		o.gets++
 	case http.MethodPatch:
 		patch, _ := io.ReadAll(r.Body)
 		before, _ := json.Marshal(pod)
@@ -78,9 +82,11 @@ func (o *outage) answer(r *http.Request) (int, any) {
 		if err == nil {
 			err = json.Unmarshal(after, next)
 		}
-		if err != nil || next.UID != pod.UID {
+		if err != nil || next.UID != pod.UID || next.ResourceVersion != pod.ResourceVersion {
 			return http.StatusConflict, metav1.Status{Status: "Failure", Reason: metav1.StatusReasonConflict, Code: 409}
 		}
+		version, _ := strconv.Atoi(next.ResourceVersion)
+		next.ResourceVersion = strconv.Itoa(version + 1)
 		o.pods[path] = next
 		o.patches[path]++
 	case http.MethodDelete:

@@ -31,8 +31,9 @@ const (
 	DefaultBackoffMax = 10 * time.Second
 	// requestTimeout bounds one request, so that a server that does not answer holds no worker for ever.
 	requestTimeout = 30 * time.Second
-	// echoDelay is how long a status waits that only says that the deletion was seen: the Pod's end usually overtakes it.
-	echoDelay = time.Second
+	// overtakeDelay is how long a status waits that only says that the deletion was seen, or that containers are being
+	// created: the Pod's end, or its start, usually overtakes it.
+	overtakeDelay = time.Second
 )
 
 // Pods is what is known of the API without asking it; source.Pods does. The Pods must not be modified.
@@ -99,6 +100,10 @@ type Manager struct {
 type record struct {
 	// pods are those that the node has, or had, by UID: one, or two while a Pod replaces another one.
 	pods map[types.UID]*entry
+	// latest is the Pod as the API last answered with it, until the informer has it, too.
+	latest *corev1.Pod
+	// doubt says that a write failed, and may have been done nevertheless.
+	doubt bool
 	// static is the static Pod that the mirror of this name should show.
 	static *corev1.Pod
 	// mirrorDirty says that the mirror was not looked at since static changed.
@@ -153,7 +158,7 @@ func (m *Manager) Set(pod *corev1.Pod, status corev1.PodStatus) {
 	e := &entry{pod: pod, status: status, known: true, since: m.c.Clock.Now()}
 	if before == nil || before.ended || !before.known {
 		r.pods[pod.UID] = e
-		m.queue.Add(name)
+		m.enqueue(name, creating(status))
 		return
 	}
 	if !before.written {
@@ -168,8 +173,13 @@ func (m *Manager) Set(pod *corev1.Pod, status corev1.PodStatus) {
 		return
 	}
 	r.pods[pod.UID] = e
-	if before.written && pod.DeletionTimestamp != nil && onlyGeneration(before.status, status) {
-		m.queue.AddAfter(name, echoDelay)
+	m.enqueue(name, creating(status) || before.written && pod.DeletionTimestamp != nil && onlyGeneration(before.status, status))
+}
+
+// enqueue has a name written, soon or now.
+func (m *Manager) enqueue(name types.NamespacedName, soon bool) {
+	if soon {
+		m.queue.AddAfter(name, overtakeDelay)
 		return
 	}
 	m.queue.Add(name)
@@ -222,6 +232,9 @@ func (m *Manager) Observe(pod *corev1.Pod) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.names[name]
+	if r != nil && r.latest != nil && newer(pod, r.latest) == pod {
+		r.latest = nil
+	}
 	switch {
 	case source.IsMirror(pod):
 		if r == nil || r.static == nil || pod.DeletionTimestamp != nil || !shows(pod, r.static) ||
@@ -308,6 +321,7 @@ func (m *Manager) work(ctx context.Context) {
 		err := m.guarded(ctx, name)
 		m.report(ctx, name, err)
 		if _, parked := errors.AsType[*parkedError](err); err != nil && !parked {
+			m.noteFailed(name)
 			m.queue.AddRateLimited(name)
 		} else {
 			m.queue.Forget(name)
@@ -368,6 +382,30 @@ func (m *Manager) snapshot(name types.NamespacedName) (record, bool) {
 	c := *r
 	c.pods = maps.Clone(r.pods)
 	return c, m.staticsKnown
+}
+
+// noteAnswer keeps what the API said of a Pod, nil for nothing: the informer may learn of it later.
+func (m *Manager) noteAnswer(name types.NamespacedName, pod *corev1.Pod) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.names[name]
+	if r == nil {
+		return
+	}
+	r.doubt, r.latest = false, nil
+	if pod != nil && !source.IsMirror(pod) {
+		pod.ManagedFields = nil
+		r.latest = pod
+	}
+}
+
+// noteFailed makes the next sync read the Pod.
+func (m *Manager) noteFailed(name types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.names[name]; r != nil {
+		r.doubt = true
+	}
 }
 
 // settle notes that the API has an entry, unless the node said something newer meanwhile.

@@ -12,10 +12,14 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 
 	"github.com/wazlet/wazlet/kube/source"
 )
+
+// errStale says that a Pod was changed since it was seen.
+var errStale = errors.New("the pod has changed since")
 
 // errLagging says that parts of the control plane do not agree yet; it is tried again without a word.
 var errLagging = errors.New("the API server is behind")
@@ -31,18 +35,50 @@ func (m *Manager) sync(ctx context.Context, name types.NamespacedName) error {
 	if len(r.pods) == 0 && r.static == nil && !source.IsMirror(cached) {
 		return nil
 	}
+	if seen := freshest(r, cached); seen != nil {
+		if err := m.syncPod(ctx, name, r, seen, true); !errors.Is(err, errStale) {
+			return err
+		}
+	}
 	live, err := m.get(ctx, name, cached != nil)
 	r, staticsKnown = m.snapshot(name) // reading may have taken minutes, and only the latest is to be sent
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	m.noteAnswer(name, live)
+	switch {
 	case live == nil && r.static == nil:
 		m.forgetGone(name, r, staticsKnown)
 		return nil
 	case live == nil || source.IsMirror(live):
 		return m.syncMirror(ctx, name, r, live, staticsKnown)
 	default:
-		return m.syncPod(ctx, name, r, live)
+		return m.syncPod(ctx, name, r, live, false)
+	}
+}
+
+// freshest returns the newest version that is known of an ordinary Pod, which saves reading it; nil when it is to be read:
+// where static Pods are about, or nobody knows which version is the newest.
+func freshest(r record, cached *corev1.Pod) *corev1.Pod {
+	if cached == nil || r.static != nil || r.doubt || source.IsMirror(cached) || r.pods[cached.UID] == nil || cached.ResourceVersion == "" {
+		return nil
+	}
+	if r.latest == nil || r.latest.UID != cached.UID {
+		return cached
+	}
+	return newer(cached, r.latest)
+}
+
+// newer returns a unless b is newer, and nil when that cannot be told.
+func newer(a, b *corev1.Pod) *corev1.Pod {
+	order, err := resourceversion.CompareResourceVersion(a.ResourceVersion, b.ResourceVersion)
+	switch {
+	case err != nil:
+		return nil
+	case order < 0:
+		return b
+	default:
+		return a
 	}
 }
 
@@ -81,15 +117,16 @@ func noRelationship(err error) bool {
 	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "no relationship found")
 }
 
-// syncPod writes the status of an ordinary Pod, and deletes it for good when that is due.
-func (m *Manager) syncPod(ctx context.Context, name types.NamespacedName, r record, live *corev1.Pod) error {
+// syncPod writes the status of an ordinary Pod, and deletes it for good when that is due. With seen the Pod was not read
+// just now, and errStale may be the answer.
+func (m *Manager) syncPod(ctx context.Context, name types.NamespacedName, r record, live *corev1.Pod, seen bool) error {
 	for uid, e := range r.pods {
 		if uid != live.UID && (e.ended || !source.IsStatic(e.pod)) {
 			m.forget(name, uid)
 		}
 	}
 	if e := r.pods[live.UID]; e != nil {
-		if err := m.syncEntry(ctx, name, e, live); err != nil {
+		if err := m.syncEntry(ctx, name, e, live, seen); err != nil {
 			return err
 		}
 	}
@@ -105,8 +142,8 @@ type parkedError struct{ text string }
 
 func (e *parkedError) Error() string { return e.text }
 
-func (m *Manager) syncEntry(ctx context.Context, name types.NamespacedName, e *entry, live *corev1.Pod) error {
-	live, err := m.write(ctx, live, e)
+func (m *Manager) syncEntry(ctx context.Context, name types.NamespacedName, e *entry, live *corev1.Pod, seen bool) error {
+	live, err := m.write(ctx, live, e, seen)
 	if err != nil {
 		return err
 	}
@@ -135,9 +172,10 @@ func deletable(live *corev1.Pod, e *entry) bool {
 	return g == nil || *g != 0 || len(live.Finalizers) == 0
 }
 
-// write patches the status and returns the Pod as it is then, nil when it is gone.
-func (m *Manager) write(ctx context.Context, live *corev1.Pod, e *entry) (*corev1.Pod, error) {
-	patch, err := diff(live, merge(live, e, m.now()))
+// write patches the status and returns the Pod as it is then, nil when it is gone. With seen nobody must have changed it
+// since that version; else it is errStale.
+func (m *Manager) write(ctx context.Context, live *corev1.Pod, e *entry, seen bool) (*corev1.Pod, error) {
+	patch, err := diff(live, merge(live, e, m.now()), seen)
 	if err != nil || patch == nil {
 		return live, err
 	}
@@ -147,9 +185,12 @@ func (m *Manager) write(ctx context.Context, live *corev1.Pod, e *entry) (*corev
 		ctx, live.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 	switch {
 	case err == nil:
+		m.noteAnswer(nameOf(after), after)
 		return after, nil
 	case apierrors.IsNotFound(err):
 		return nil, nil
+	case apierrors.IsConflict(err) && seen:
+		return nil, errStale
 	case apierrors.IsConflict(err), noRelationship(err): // replaced or removed since it was read
 		return nil, errLagging
 	default:
@@ -158,8 +199,8 @@ func (m *Manager) write(ctx context.Context, live *corev1.Pod, e *entry) (*corev
 }
 
 // diff returns the patch that turns the status of live into next, with the UID as its precondition; nil when there is
-// nothing to change. It names no resourceVersion: what others write meanwhile is no conflict.
-func diff(live *corev1.Pod, next corev1.PodStatus) ([]byte, error) {
+// nothing to change. Unless exact, it names no resourceVersion: what others write meanwhile is no conflict.
+func diff(live *corev1.Pod, next corev1.PodStatus, exact bool) ([]byte, error) {
 	if apiequality.Semantic.DeepEqual(live.Status, next) {
 		return nil, nil
 	}
@@ -167,7 +208,13 @@ func diff(live *corev1.Pod, next corev1.PodStatus) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode status: %w", err)
 	}
-	after, err := json.Marshal(corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: live.UID}, Status: next})
+	precondition := metav1.ObjectMeta{UID: live.UID}
+	empty := fmt.Sprintf(`{"metadata":{"uid":%q}}`, live.UID)
+	if exact {
+		precondition.ResourceVersion = live.ResourceVersion
+		empty = fmt.Sprintf(`{"metadata":{"resourceVersion":%q,"uid":%q}}`, live.ResourceVersion, live.UID)
+	}
+	after, err := json.Marshal(corev1.Pod{ObjectMeta: precondition, Status: next})
 	if err != nil {
 		return nil, fmt.Errorf("encode status: %w", err)
 	}
@@ -175,7 +222,7 @@ func diff(live *corev1.Pod, next corev1.PodStatus) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compare statuses: %w", err)
 	}
-	if string(patch) == fmt.Sprintf(`{"metadata":{"uid":%q}}`, live.UID) {
+	if string(patch) == empty {
 		return nil, nil
 	}
 	return patch, nil
