@@ -108,7 +108,7 @@ test-e2e: build examples $(BIN)/devcluster $(BIN)/kubectl $(BIN)/metrics-server 
 test-devcluster: $(BIN)/devcluster $(BIN)/kubectl ## the development cluster itself
 	cd $(DEV) && $(GO) test -vet=off -count=1 -timeout 15m ./internal/... ./e2e
 
-wasi-testsuite: ## WebAssembly/wasi-testsuite through the shim: DIR is a checkout of its branch prod/testsuite-base
+wasi-testsuite: ## WebAssembly/wasi-testsuite in both isolations: DIR is a checkout of its branch prod/testsuite-base
 	@test -d '$(DIR)/tests' || { echo 'usage: make wasi-testsuite DIR=<checkout of WebAssembly/wasi-testsuite, branch prod/testsuite-base>' >&2; exit 2; }
 	WAZLET_WASI_TESTSUITE='$(abspath $(DIR))' $(GO) test -count=1 -v ./cmd/wazlet-shim -run TestWASITestsuite
 

@@ -84,7 +84,7 @@ func (s *server) answer(c *peer, m wire.Message, answer *wire.Message) error {
 		}
 		answer.StartedAt, err = i.watch(c)
 		return err
-	case wire.Started, wire.Ended:
+	case wire.Started, wire.Refused, wire.Ended:
 	}
 	return fmt.Errorf("%s is no request", m.Op)
 }

@@ -181,12 +181,12 @@ func (l *link) event(m wire.Message) {
 	switch m.Op {
 	case wire.Started:
 		p.setState(State{PID: l.pid, StartedAt: m.StartedAt, Shim: l.shim.name}) // as in state.json, which takes longer to read
-		return
 	case wire.Refused:
 		l.shim.rt.refused(p, m.Text)
-		return
+	case wire.Ended:
+		l.shim.rt.wg.Go(func() { l.bury(p, "") })
+	case wire.Run, wire.Watch, wire.Signal, wire.Stats, wire.Ping: // have a number
 	}
-	l.shim.rt.wg.Go(func() { l.bury(p, "") })
 }
 
 // bury records how an attempt ended.
