@@ -31,8 +31,20 @@ func (t *turn) active(p *pod) []*corev1.Pod {
 		case o.stage == stageWaiting, o.stage == stageLeaving, o.stage == stageFailed, o.stage == stageClearing:
 		case o.status.Phase == corev1.PodSucceeded, o.status.Phase == corev1.PodFailed:
 		default:
-			out = append(out, o.wanted)
+			out = append(out, o.allocated())
 		}
 	}
 	return out
+}
+
+// allocated is the Pod with the resources that it was admitted with: those of a resize that was refused are only a wish.
+func (p *pod) allocated() *corev1.Pod {
+	switch {
+	case p.start.Pod != nil:
+		return p.start.Pod
+	case p.start.Checkpoint != nil:
+		return p.start.Checkpoint.Pod()
+	default:
+		return p.wanted
+	}
 }
