@@ -4,7 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -74,7 +74,7 @@ func TestStopping(t *testing.T) {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			_ = conn.Close()
-			return fmt.Errorf("one was taken")
+			return errors.New("one was taken")
 		}
 		return nil
 	})
