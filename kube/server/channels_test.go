@@ -118,6 +118,7 @@ func TestV5ClientCloses(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := openV5(t, Handlers{}, wait)
 				go func() { _, _, _ = s.read() }()
+				synctest.Wait() // the command runs
 				kind := websocket.BinaryMessage
 				if name == "the connection" {
 					kind = websocket.CloseMessage
