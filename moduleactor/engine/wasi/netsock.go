@@ -1,6 +1,7 @@
 package wasi
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
 	"os"
@@ -191,12 +192,16 @@ func (c call) sockConnect() Errno {
 	if !errors.Is(err, unix.EINPROGRESS) || d.flags&flagNonblock != 0 {
 		return toErrno(err)
 	}
-	c.waitFor(o, true)
-	code, err := unix.GetsockoptInt(o.fd, unix.SOL_SOCKET, unix.SO_ERROR)
-	if err == nil && code != 0 {
-		err = unix.Errno(code)
+	for {
+		c.waitFor(o, true)
+		code, err := unix.GetsockoptInt(o.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err != nil || code != 0 {
+			return toErrno(cmp.Or(err, error(unix.Errno(code))))
+		}
+		if _, err := unix.Getpeername(o.fd); !errors.Is(err, unix.ENOTCONN) {
+			return toErrno(err)
+		}
 	}
-	return toErrno(err)
 }
 
 // connect connects. A connect that a signal has interrupted goes on by itself.
