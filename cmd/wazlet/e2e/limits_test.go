@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,7 +73,7 @@ func (c *controlPlane) checkCgroups(pid int) {
 	var bound []int64
 	for _, dir := range spec.Cgroups {
 		procs, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-		if err != nil || !slices.Contains(strings.Fields(string(procs)), fmt.Sprint(pid)) {
+		if err != nil || !slices.Contains(strings.Fields(string(procs)), strconv.Itoa(pid)) {
 			c.t.Errorf("the shim %d is not in %s: %q, %v", pid, dir, procs, err)
 		}
 		for _, file := range []string{"memory.max", "memory.limit_in_bytes"} {

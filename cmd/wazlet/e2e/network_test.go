@@ -48,7 +48,7 @@ func TestAddresses(t *testing.T) {
 		seen[ip] = name
 		n.await("the guest to print its address", func() error {
 			if out, err := n.try("logs", name); err != nil || !strings.Contains(out, "idle "+ip+"\n") {
-				return fmt.Errorf("it printed %q (%v), want %s", out, err, ip)
+				return fmt.Errorf("it printed %q (%w), want %s", out, err, ip)
 			}
 			return nil
 		})
