@@ -53,10 +53,10 @@ func (s *session) typing(text string) {
 }
 
 // lines is a container whose guest answers lines.
-func lines(t *testing.T, change func(*bundle.Spec)) *container {
+func lines(t *testing.T, shim string, change func(*bundle.Spec)) *container {
 	t.Helper()
 	return newContainer(t, enginetest.C(t, "multi.c"), nil, func(s *bundle.Spec) {
-		s.Args, s.Stdin = []string{"guest", "lines"}, true
+		s.Args, s.Stdin, s.Shim = []string{"guest", "lines"}, true, shim
 		change(s)
 	})
 }
@@ -69,8 +69,10 @@ func (c *container) log() string {
 	return string(b)
 }
 
-func TestAttach(t *testing.T) {
-	c := lines(t, func(*bundle.Spec) {})
+func TestAttach(t *testing.T) { eitherWay(t, testAttach) }
+
+func testAttach(t *testing.T, shim string) {
+	c := lines(t, shim, func(*bundle.Spec) {})
 	first, second := c.attach(c.Runtime), c.attach(c.Runtime)
 	first.typing("one\n")
 	first.stdout.await("got one\n")
@@ -108,13 +110,15 @@ func TestAttach(t *testing.T) {
 	}
 }
 
-func TestAttachStdinOnce(t *testing.T) {
+func TestAttachStdinOnce(t *testing.T) { eitherWay(t, testAttachStdinOnce) }
+
+func testAttachStdinOnce(t *testing.T, shim string) {
 	for name, end := range map[string]func(*session){
 		"end of input": func(s *session) { _ = s.keyboard.Close() },
 		"client gone":  func(s *session) { s.leave() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := lines(t, func(s *bundle.Spec) { s.StdinOnce = true })
+			c := lines(t, shim, func(s *bundle.Spec) { s.StdinOnce = true })
 			s := c.attach(c.Runtime)
 			s.typing("only\n")
 			s.stdout.await("got only\n")
@@ -131,8 +135,10 @@ func TestAttachStdinOnce(t *testing.T) {
 }
 
 // TestAttachAdopted attaches by way of another daemon than that which started the shim.
-func TestAttachAdopted(t *testing.T) {
-	c := lines(t, func(*bundle.Spec) {})
+func TestAttachAdopted(t *testing.T) { eitherWay(t, testAttachAdopted) }
+
+func testAttachAdopted(t *testing.T, shim string) {
+	c := lines(t, shim, func(*bundle.Spec) {})
 	_ = c.Close()
 	next, err := bundle.New(bundle.Config{Root: strings.TrimSuffix(c.spec.CacheDir, "/cache"), Shim: binary, CacheDir: c.spec.CacheDir})
 	if err != nil {
@@ -150,8 +156,10 @@ func TestAttachAdopted(t *testing.T) {
 	}
 }
 
-func TestAttachTerminal(t *testing.T) {
-	c := lines(t, func(s *bundle.Spec) { s.TTY = true })
+func TestAttachTerminal(t *testing.T) { eitherWay(t, testAttachTerminal) }
+
+func testAttachTerminal(t *testing.T, shim string) {
+	c := lines(t, shim, func(s *bundle.Spec) { s.TTY = true })
 	eventually(t, "ready", func() bool { return strings.Contains(c.log(), "ready") })
 	s := c.attach(c.Runtime)
 	s.typing("hellp\x7fo\n")
@@ -175,9 +183,11 @@ func TestAttachTerminal(t *testing.T) {
 	}
 }
 
-func TestTerminalInterrupt(t *testing.T) {
+func TestTerminalInterrupt(t *testing.T) { eitherWay(t, testTerminalInterrupt) }
+
+func testTerminalInterrupt(t *testing.T, shim string) {
 	c := newContainer(t, enginetest.C(t, "multi.c"), nil, func(s *bundle.Spec) {
-		s.Args, s.Stdin, s.TTY = []string{"guest", "idle"}, true, true
+		s.Args, s.Stdin, s.TTY, s.Shim = []string{"guest", "idle"}, true, true, shim
 	})
 	s := c.attach(c.Runtime)
 	s.typing("\x03")
@@ -191,8 +201,27 @@ func TestTerminalInterrupt(t *testing.T) {
 	}
 }
 
-func TestTerminalSize(t *testing.T) {
-	c := lines(t, func(s *bundle.Spec) { s.TTY = true })
+// TestAttachAgain is more clients than may be attached at a time.
+func TestAttachAgain(t *testing.T) { eitherWay(t, testAttachAgain) }
+
+func testAttachAgain(t *testing.T, shim string) {
+	c := lines(t, shim, func(*bundle.Spec) {})
+	for n := range 40 {
+		s := c.attach(c.Runtime)
+		text := strconv.Itoa(n) + "\n"
+		s.typing(text)
+		s.stdout.await("got " + text)
+		s.leave()
+		if err := <-s.ended; !errors.Is(err, context.Canceled) {
+			t.Fatalf("%d: %v", n, err)
+		}
+	}
+}
+
+func TestTerminalSize(t *testing.T) { eitherWay(t, testTerminalSize) }
+
+func testTerminalSize(t *testing.T, shim string) {
+	c := lines(t, shim, func(s *bundle.Spec) { s.TTY = true })
 	sizes := make(chan pty.Size) // unbuffered: the second is taken once the first was sent
 	ended := make(chan error, 1)
 	ctx, leave := context.WithCancel(c.deadline())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,8 @@ const (
 	lastWords = time.Second
 	// lookEvery is how often somebody who waits for the guest to read looks whether the client is still there.
 	lookEvery = time.Second
+	// interruptKey is ^C.
+	interruptKey = 3
 )
 
 // audience are the clients that are attached to a guest.
@@ -30,8 +33,10 @@ type audience struct {
 	// first client that had input.
 	stdin *os.File
 	once  bool
-	// terminal is the master of the guest's, if it has one.
-	terminal *os.File
+	// terminal is the master of the guest's, if it has one. interrupt, if set, is what ^C does there; otherwise the kernel
+	// makes it a signal.
+	terminal  *os.File
+	interrupt func()
 
 	count   atomic.Int32 // of clients, so that a guest without any pays nothing
 	mu      sync.Mutex
@@ -191,6 +196,9 @@ func (a *audience) listen(c *client) {
 
 // input gives the guest some bytes. It waits until the guest reads them; false if the client is gone before.
 func (a *audience) input(c *client, p []byte) bool {
+	if a.interrupt != nil && bytes.IndexByte(p, interruptKey) >= 0 {
+		defer a.interrupt() // when it is echoed
+	}
 	for len(p) > 0 {
 		if err := a.stdin.SetWriteDeadline(time.Now().Add(lookEvery)); err != nil {
 			return true // closed: nobody reads it any more

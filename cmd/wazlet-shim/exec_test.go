@@ -43,14 +43,14 @@ func newContainer(t *testing.T, code []byte, files map[string][]byte, change fun
 	}
 	spec := bundle.Spec{
 		Version: bundle.SpecVersion, PodUID: id.PodUID, Namespace: "default", Pod: "pod", Container: id.Container,
-		ContainerID: bundle.NewContainerID(), ImageID: "image", Module: filepath.Join(root, "module.wasm"), ModuleDigest: engine.Digest(code),
+		ContainerID: bundle.NewContainerID(), ImageID: "image", Module: filepath.Join(root, "images", "module.wasm"), ModuleDigest: engine.Digest(code),
 		CacheDir: filepath.Join(root, "cache"), Args: []string{"guest", "idle"}, Rootfs: filepath.Join(dir, bundle.RootfsDir), Landlock: true,
 		Log: &bundle.Log{Path: filepath.Join(root, "logs", "0.log"), MaxBytes: 1 << 20, MaxFiles: 3},
 	}
 	if change != nil {
 		change(&spec)
 	}
-	err = errors.Join(os.MkdirAll(spec.Rootfs, 0o755), os.WriteFile(spec.Module, code, 0o600))
+	err = errors.Join(os.MkdirAll(spec.Rootfs, 0o755), os.MkdirAll(filepath.Dir(spec.Module), 0o700), os.WriteFile(spec.Module, code, 0o600))
 	for name, content := range files {
 		path := filepath.Join(spec.Rootfs, name)
 		err = errors.Join(err, os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, content, 0o600))
@@ -70,6 +70,9 @@ func newContainer(t *testing.T, code []byte, files map[string][]byte, change fun
 	t.Cleanup(func() {
 		c.kill()
 		_ = r.Close()
+		if spec.Shim != "" {
+			_ = syscall.Kill(p.PID(), syscall.SIGKILL)
+		}
 	})
 	if _, ok, err := p.Started(c.deadline()); !ok || err != nil {
 		x, _ := p.Wait(c.deadline())
@@ -102,13 +105,22 @@ func (c *container) exec(stdin string, args ...string) (code int, stdout, stderr
 	return code, out.String(), errs.String()
 }
 
-func TestExec(t *testing.T) {
+// eitherWay runs a test in both isolations, each given as the name of its shared shim.
+func eitherWay(t *testing.T, test func(t *testing.T, shim string)) {
+	for name, shim := range map[string]string{"process": "", "shared": bundle.SharedShim("")} {
+		t.Run(name, func(t *testing.T) { test(t, shim) })
+	}
+}
+
+func TestExec(t *testing.T) { eitherWay(t, testExec) }
+
+func testExec(t *testing.T, shim string) {
 	multi, hello := enginetest.C(t, "multi.c"), enginetest.C(t, "hello.c")
 	c := newContainer(t, multi, map[string][]byte{
 		"bin/hello.wasm": hello, "bin/text.wasm": []byte("no wasm"), "bin/dir.wasm/x": nil, "etc/motd": []byte("welcome"),
 	}, func(s *bundle.Spec) {
 		s.Env, s.MemoryBytes = []string{"COLOUR=blue", "PWD=/bin", "CODE=3"}, 4<<20
-		s.Args = []string{"guest.wasm", "idle"}
+		s.Args, s.Shim = []string{"guest.wasm", "idle"}, shim
 	})
 	if err := os.Symlink("/etc/passwd", filepath.Join(c.spec.Rootfs, "bin", "out.wasm")); err != nil {
 		t.Fatal(err)
@@ -147,6 +159,9 @@ func TestExec(t *testing.T) {
 			}
 		})
 	}
+	if shim != "" { // which has many guests
+		return
+	}
 	limits, err := os.ReadFile("/proc/" + strconv.Itoa(c.PID()) + "/limits")
 	if err != nil || !regexp.MustCompile(`Max open files +(\d{1,4}|1[0-6]\d{3}) `).Match(limits) {
 		t.Errorf("%v, %s", err, limits)
@@ -158,8 +173,10 @@ func TestExec(t *testing.T) {
 }
 
 // TestExecSharesFiles shows that a command and the container see the same files, and the same limits to them.
-func TestExecSharesFiles(t *testing.T) {
-	c := newContainer(t, enginetest.C(t, "multi.c"), nil, func(s *bundle.Spec) { s.TerminationMessagePath = "/dev/termination-log" })
+func TestExecSharesFiles(t *testing.T) { eitherWay(t, testExecSharesFiles) }
+
+func testExecSharesFiles(t *testing.T, shim string) {
+	c := newContainer(t, enginetest.C(t, "multi.c"), nil, func(s *bundle.Spec) { s.TerminationMessagePath, s.Shim = "/dev/termination-log", shim })
 	if code, _, stderr := c.exec("", "x", "write", "/new", "text"); code != 0 {
 		t.Fatal(code, stderr)
 	}
@@ -172,7 +189,13 @@ func TestExecSharesFiles(t *testing.T) {
 }
 
 // TestExecEnds has commands that never end by themselves.
-func TestExecEnds(t *testing.T) {
+func TestExecEnds(t *testing.T) { eitherWay(t, testExecEnds) }
+
+func testExecEnds(t *testing.T, shim string) {
+	beside := 1 // the container's own
+	if shim != "" {
+		beside = 0
+	}
 	multi := enginetest.C(t, "multi.c")
 	for _, guest := range []string{"spin", "idle", "flood"} {
 		for name, end := range map[string]func(*container, context.CancelCauseFunc){
@@ -182,7 +205,7 @@ func TestExecEnds(t *testing.T) {
 		} {
 			t.Run(guest+", "+name, func(t *testing.T) {
 				t.Parallel()
-				c := newContainer(t, multi, nil, nil)
+				c := newContainer(t, multi, nil, func(s *bundle.Spec) { s.Shim = shim })
 				ctx, gone := context.WithCancelCause(c.deadline())
 				defer gone(nil)
 				out := &firstWrite{seen: make(chan struct{})}
@@ -208,7 +231,7 @@ func TestExecEnds(t *testing.T) {
 				if name != "client gone" && (r.code != 137 || r.err != nil) {
 					t.Errorf("%+v, want 137", r)
 				}
-				if left := processes(t, c.spec.Rootfs); name != "daemon ends" && len(left) > 1 {
+				if left := processes(t, c.spec.Rootfs); name != "daemon ends" && len(left) > beside {
 					t.Errorf("left: %v", left)
 				}
 				if name == "daemon ends" { // its shim goes on

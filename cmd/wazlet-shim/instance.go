@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wazlet/wazlet/moduleactor/bundle"
+	"github.com/wazlet/wazlet/moduleactor/bundle/ctl"
 	"github.com/wazlet/wazlet/moduleactor/bundle/wire"
 	"github.com/wazlet/wazlet/moduleactor/engine"
 	"github.com/wazlet/wazlet/moduleactor/engine/rootfs"
@@ -38,12 +39,16 @@ type instance struct {
 	handler *handler
 	unserve func()
 
+	stdio     stdio
 	startedAt atomic.Pointer[time.Time]
 	rootless  sync.Once // complains
 
 	mu       sync.Mutex
 	watchers []*peer
 	ended    bool
+	// attachable is set once stdio is; clients are those who attach, nil until somebody has.
+	attachable bool
+	clients    *ctl.Server
 }
 
 // sharedMaxFiles is how many files a guest may have open, of what all guests of the shim share.
@@ -69,6 +74,7 @@ func (s *server) begin(c *peer, m wire.Message, files []*os.File) {
 	}
 	i.watchers = append(i.watchers, c)
 	if err := s.enter(i); err != nil {
+		i.cancel(nil)
 		wire.CloseAll(files)
 		answer.Error = err.Error()
 		c.send(answer)
@@ -181,8 +187,7 @@ func (i *instance) prepare() (err error) {
 	if err != nil {
 		return err
 	}
-	i.guest.Stdout, i.guest.Stderr = i.log.Stdout(), i.log.Stderr()
-	if err := i.takeListeners(); err != nil {
+	if err := errors.Join(i.openStdio(), i.takeListeners()); err != nil {
 		return err
 	}
 	if len(spec.Mounts) == 0 && i.handler == nil { // whose instances would open it at a time
@@ -244,6 +249,7 @@ func (i *instance) refused(text string) {
 // end records how it ended, frees the lock, and tells of it.
 func (i *instance) end(res engine.Result) {
 	i.closeListeners()
+	i.stdio.drain()
 	i.server.disk(func() {
 		if i.guest.Root != nil {
 			if err := i.guest.Root.Close(); err != nil {
@@ -267,6 +273,8 @@ func (i *instance) end(res engine.Result) {
 			i.server.complain(i, err)
 		}
 	})
+	i.stdio.audience.end()
+	i.stdio.close()
 	i.server.leave(i)
 	if err := i.attempt.Release(); err != nil {
 		i.server.complain(i, err)

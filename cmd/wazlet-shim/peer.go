@@ -50,15 +50,19 @@ func (s *server) handle(c *peer, m wire.Message, with []*os.File) {
 		go s.begin(c, m, with)
 		return
 	}
-	wire.CloseAll(with)
 	answer := wire.Message{Seq: m.Seq, Op: m.Op, Bundle: m.Bundle}
-	if err := s.answer(c, m, &answer); err != nil {
+	if err := s.answer(c, m, with, &answer); err != nil {
 		answer.Error = err.Error()
 	}
 	c.send(answer)
 }
 
-func (s *server) answer(c *peer, m wire.Message, answer *wire.Message) error {
+// answer closes the files.
+func (s *server) answer(c *peer, m wire.Message, with []*os.File, answer *wire.Message) error {
+	if m.Op == wire.Attach {
+		return s.attach(m, with)
+	}
+	wire.CloseAll(with)
 	switch m.Op {
 	case wire.Ping:
 		answer.Instances = s.count()
@@ -84,9 +88,23 @@ func (s *server) answer(c *peer, m wire.Message, answer *wire.Message) error {
 		}
 		answer.StartedAt, err = i.watch(c)
 		return err
-	case wire.Started, wire.Refused, wire.Ended:
+	case wire.Attach, wire.Started, wire.Refused, wire.Ended:
 	}
 	return fmt.Errorf("%s is no request", m.Op)
+}
+
+func (s *server) attach(m wire.Message, with []*os.File) error {
+	i, err := s.find(m.Bundle)
+	switch {
+	case m.Error != "":
+		err = errors.New(m.Error)
+	case len(with) != 1:
+		err = fmt.Errorf("attach: want one connection with it (got %d)", len(with))
+	case err == nil:
+		return i.attach(with[0])
+	}
+	wire.CloseAll(with)
+	return err
 }
 
 // send queues a message.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wazlet/wazlet/moduleactor/bundle/ctl"
 	"github.com/wazlet/wazlet/moduleactor/bundle/pty"
+	"github.com/wazlet/wazlet/moduleactor/bundle/wire"
 )
 
 // AttachOptions are a client's streams.
@@ -41,11 +42,7 @@ func (p *Process) attach(ctx context.Context, o AttachOptions) error {
 		return ErrNotRunning
 	default:
 	}
-	request := ctl.AttachRequest{Request: ctl.Request{Version: ctl.Version, Verb: ctl.Attach}, Stdin: o.Stdin != nil}
-	c, err := ctl.Dial(ctx, p.dir, request, nil)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("its shim, of an older release, cannot be attached to; restart the container: %w", err)
-	}
+	c, err := p.dialShim(ctx, ctl.AttachRequest{Request: ctl.Request{Version: ctl.Version, Verb: ctl.Attach}, Stdin: o.Stdin != nil})
 	if err != nil {
 		return err
 	}
@@ -65,6 +62,27 @@ func (p *Process) attach(ctx context.Context, o AttachOptions) error {
 		return err
 	}
 	return context.Cause(ctx)
+}
+
+// dialShim connects to the shim. A shared one is handed a connection, since it has no socket for each attempt.
+func (p *Process) dialShim(ctx context.Context, request ctl.AttachRequest) (*ctl.Conn, error) {
+	if p.link == nil {
+		c, err := ctl.Dial(ctx, p.dir, request, nil)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("its shim, of an older release, cannot be attached to; restart the container: %w", err)
+		}
+		return c, err
+	}
+	near, far, err := ctl.Pair()
+	if err != nil {
+		return nil, err
+	}
+	_, err = p.link.call(wire.Message{Op: wire.Attach, Bundle: p.dir}, far)
+	_ = far.Close()
+	if err != nil {
+		return nil, errors.Join(err, near.Close())
+	}
+	return ctl.Open(ctx, near, request, nil)
 }
 
 // receive writes the guest's output until its end.

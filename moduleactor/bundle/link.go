@@ -185,12 +185,13 @@ func (l *link) event(m wire.Message) {
 		l.shim.rt.refused(p, m.Text)
 	case wire.Ended:
 		l.shim.rt.wg.Go(func() { l.bury(p, "") })
-	case wire.Run, wire.Watch, wire.Signal, wire.Stats, wire.Ping: // have a number
+	case wire.Run, wire.Watch, wire.Attach, wire.Signal, wire.Stats, wire.Ping: // have a number
 	}
 }
 
 // bury records how an attempt ended.
 func (l *link) bury(p *Process, why string) {
+	p.execs.end()
 	l.slots <- struct{}{}
 	defer func() { <-l.slots }()
 	if rt := l.shim.rt; rt.ctx.Err() != nil {
@@ -268,6 +269,7 @@ func (l *link) outlive() {
 	l.mu.Unlock()
 	if rt.ctx.Err() != nil {
 		for _, p := range watched {
+			p.execs.end()
 			p.err = ErrClosed
 			p.over()
 		}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/wazlet/wazlet/moduleactor/bundle/pty"
 	"github.com/wazlet/wazlet/moduleactor/bundle/wire"
 )
 
@@ -240,8 +241,18 @@ func (r *Runtime) joinShared(name string, pid int) {
 	}
 }
 
-// share has the shared shim run the attempt. The files are its lock and its sockets.
-func (r *Runtime) share(ctx context.Context, p *Process, files []*os.File) (*Process, error) {
+// share has the shared shim run the attempt. It is handed all that it cannot open itself.
+func (r *Runtime) share(ctx context.Context, p *Process, lock *os.File, sockets []*os.File) (*Process, error) {
+	files := []*os.File{lock}
+	if p.spec.TTY {
+		master, slave, err := pty.Open()
+		if err != nil {
+			return nil, err
+		}
+		defer closeAll([]*os.File{master, slave}) // the shim has its own by then
+		files = append(files, master, slave)
+	}
+	files = append(files, sockets...)
 	s, err := r.shim(p.spec.Shim)
 	if err != nil {
 		return nil, err

@@ -19,8 +19,8 @@ type Attempt struct {
 	// lock is held until the process exits; in a shared shim until Release. ready is nil when no daemon waits.
 	lock  *os.File
 	ready *os.File
-	// listeners are inherited, and not taken yet.
-	listeners []*os.File
+	// listeners are inherited, and not taken yet. terminal are both ends of one that was received with them.
+	listeners, terminal []*os.File
 }
 
 // Host is a process that runs attempts of many: a shared shim.
@@ -48,8 +48,8 @@ func Serve(dir string) (*Host, error) {
 	return h, nil
 }
 
-// Attach is Attach for an attempt whose files were received: its locked lock file, and the sockets of its listeners. They
-// are the Attempt's if there is no error.
+// Attach is Attach for an attempt whose files were received: its locked lock file, both ends of its terminal, if it has one,
+// and the sockets of its listeners. They are the Attempt's if there is no error.
 func (h *Host) Attach(dir string, files []*os.File) (*Attempt, error) {
 	a := &Attempt{dir: dir, proc: h.proc, lock: files[0], listeners: files[1:]}
 	if err := h.check(a); err != nil {
@@ -70,6 +70,10 @@ func (h *Host) check(a *Attempt) error {
 	}
 	if a.spec.Shim != h.name {
 		return fmt.Errorf("shim: want %s (got %.80q)", h.name, a.spec.Shim)
+	}
+	if a.spec.TTY {
+		n := min(len(a.listeners), 2)
+		a.terminal, a.listeners = a.listeners[:n], a.listeners[n:]
 	}
 	return nil
 }
@@ -162,6 +166,19 @@ func (a *Attempt) TakeListeners() ([]*os.File, error) {
 	return files, nil
 }
 
+// TakeTerminal returns both ends of the received terminal, which are the caller's to close; nil for a spec without one.
+func (a *Attempt) TakeTerminal() (master, slave *os.File, err error) {
+	if !a.spec.TTY {
+		return nil, nil, nil
+	}
+	if len(a.terminal) != 2 {
+		return nil, nil, fmt.Errorf("terminal: want its two ends from the daemon (got %d)", len(a.terminal))
+	}
+	master, slave = a.terminal[0], a.terminal[1]
+	a.terminal = nil
+	return master, slave, nil
+}
+
 // Spec is the attempt's spec.
 func (a *Attempt) Spec() Spec { return a.spec }
 
@@ -217,6 +234,7 @@ func (a *Attempt) End(e Exit) error {
 
 // Release gives up the lock of an attempt in a shared shim: the attempt is over for everyone.
 func (a *Attempt) Release() error {
+	closeAll(a.terminal)
 	closeAll(a.listeners) // of a guest that was stopped before it had them
 	return a.lock.Close()
 }

@@ -69,7 +69,7 @@ func (r *Runtime) start(ctx context.Context, p *Process, limits Limits) (*Proces
 	}
 	r.reached("spec")
 	if p.spec.Shim != "" {
-		shared, err := r.share(ctx, p, append([]*os.File{lock}, sockets...))
+		shared, err := r.share(ctx, p, lock, sockets)
 		if err != nil {
 			r.undo(p)
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,13 +21,41 @@ const answerIn = 10 * time.Second
 // Dial connects to the shim of the attempt in dir and sends the request, which must have the fields of Request; the answer
 // is decoded into reply, unless that is nil. It blocks until the shim has answered, for 10 seconds at most, and obeys ctx.
 // fs.ErrNotExist: the shim has no socket, because it is older than that, or the attempt is over.
-func Dial(ctx context.Context, dir string, request, reply any) (_ *Conn, err error) {
+func Dial(ctx context.Context, dir string, request, reply any) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerIn)
 	defer cancel()
 	raw, err := connect(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
+	return Open(ctx, raw, request, reply)
+}
+
+// Pair returns a new connection, for Open, and its other end, for the Take of whoever the caller hands it to.
+func Pair() (near net.Conn, far *os.File, err error) {
+	syscall.ForkLock.RLock()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	f := os.NewFile(uintptr(fds[0]), "ctl")
+	defer f.Close()
+	far = os.NewFile(uintptr(fds[1]), "ctl")
+	if near, err = net.FileConn(f); err != nil {
+		return nil, nil, errors.Join(err, far.Close())
+	}
+	return near, far, nil
+}
+
+// Open is Dial on a connection, which it closes after an error.
+func Open(ctx context.Context, raw net.Conn, request, reply any) (_ *Conn, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerIn)
+	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer func() {
 		if !stop() && err == nil {

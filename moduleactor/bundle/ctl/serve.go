@@ -34,6 +34,9 @@ type Server struct {
 	conns map[net.Conn]struct{}
 }
 
+// New makes a server without a socket: connections come by Take alone.
+func New(verbs map[string]Verb) *Server { return &Server{verbs: verbs, conns: map[net.Conn]struct{}{}} }
+
 // Listen makes the socket in dir, which is only the daemon's and the shim's.
 func Listen(dir string, verbs map[string]Verb) (*Server, error) {
 	path := filepath.Join(dir, Socket)
@@ -54,7 +57,9 @@ func Listen(dir string, verbs map[string]Verb) (*Server, error) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	return &Server{listener: l, verbs: verbs, conns: map[net.Conn]struct{}{}}, nil
+	s := New(verbs)
+	s.listener = l
+	return s, nil
 }
 
 // Serve accepts connections until Close. Each has a goroutine.
@@ -68,13 +73,18 @@ func (s *Server) Serve() {
 			<-time.After(retryIn) // out of descriptors, which the guest may give back
 			continue
 		}
-		if !s.add(c) {
-			_ = newConn(c).writeLine(answer{Version: Version, Error: fmt.Sprintf("%d connections are open; allowed: %d", maxConns, maxConns)})
-			_ = c.Close()
-			continue
-		}
-		go s.serve(newConn(c))
+		s.Take(c)
 	}
+}
+
+// Take serves a connection, by a goroutine.
+func (s *Server) Take(c net.Conn) {
+	if !s.add(c) {
+		_ = newConn(c).writeLine(answer{Version: Version, Error: fmt.Sprintf("%d connections are open; allowed: %d", maxConns, maxConns)})
+		_ = c.Close()
+		return
+	}
+	go s.serve(newConn(c))
 }
 
 // Close stops accepting. Connections stay with their verbs.

@@ -1,8 +1,8 @@
 // Package wire is what a daemon and a shared shim say to each other: JSON messages in the packets of a Unix socket, some of
 // them with a descriptor.
 //
-//	daemon ── run (with the attempt's lock), watch, signal, stats, ping ──► shim     each is answered: same seq, same op
-//	daemon ◄────────────────── started, refused, ended ──────────────────── shim     for attempts run or watched here
+//	daemon ── run (with the attempt's lock), watch, attach, signal, stats, ping ──► shim     each is answered: same seq, same op
+//	daemon ◄────────────────── started, refused, ended ──────────────────────────── shim     for attempts run or watched here
 //
 // Neither side waits for the other with anything but an answer in mind: a daemon may go and come back at any time.
 package wire
@@ -21,11 +21,13 @@ type Op string
 
 // The requests and the events.
 const (
-	// Run starts the attempt in Bundle. Its lock comes with the message, and then the sockets of its listeners; whoever
-	// answers without an error holds the lock.
+	// Run starts the attempt in Bundle. Its lock comes with the message, then both ends of its terminal, if it has one, and
+	// then the sockets of its listeners; whoever answers without an error holds the lock.
 	Run Op = "run"
 	// Watch asks for the events of an attempt. The answer has StartedAt if it was entered, and an Error if it is not here.
 	Watch Op = "watch"
+	// Attach has a client attach to an attempt. Its connection, as package ctl has it, comes with the message.
+	Attach Op = "attach"
 	// Signal ends an attempt: like SIGTERM, or like SIGKILL when Kill. One that is not here has ended.
 	Signal Op = "signal"
 	// Stats asks what an attempt has used.
@@ -110,13 +112,13 @@ func decode(b []byte) (Message, error) {
 func (m *Message) validate() error {
 	event, bundle := false, true
 	switch m.Op {
-	case Run, Watch, Signal, Stats:
+	case Run, Watch, Attach, Signal, Stats:
 	case Ping:
 		bundle = false
 	case Started, Refused, Ended:
 		event = true
 	default:
-		return fmt.Errorf("op: want run, watch, signal, stats, ping, started, refused or ended (got %.80q)", m.Op)
+		return fmt.Errorf("op: want run, watch, attach, signal, stats, ping, started, refused or ended (got %.80q)", m.Op)
 	}
 	switch {
 	case event != (m.Seq == 0):

@@ -139,7 +139,7 @@ func TestFullSocket(t *testing.T) {
 // What another process sends may be anything.
 func TestReceiveRefuses(t *testing.T) {
 	for text, want := range map[string]string{
-		`{`: "unexpected EOF", `{"seq":1,"op":"dance","bundle":"/a"}`: `op: want run, watch, signal, stats, ping, started, refused or ended (got "dance")`,
+		`{`: "unexpected EOF", `{"seq":1,"op":"dance","bundle":"/a"}`: `op: want run, watch, attach, signal, stats, ping, started, refused or ended (got "dance")`,
 		`{"seq":1,"op":"run"}`: "bundle: want one", `{"op":"run","bundle":"/a"}`: "seq: want one for requests",
 		`{"seq":1,"op":"ended","bundle":"/a"}`: "seq: want one for requests", `{"seq":1,"op":"ping","x":1}`: `unknown field "x"`,
 		`{"seq":1,"op":"ping"}{}`: "more than one JSON value", strings.Repeat(" ", maxPacket+1): "want at most 65536 bytes",
