@@ -233,9 +233,12 @@ func (n *node) cleanUp() {
 	for pid := range n.shims() {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
+	for _, pid := range n.serves() {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
 	n.await("the shims to end", func() error {
-		if left := n.shims(); len(left) > 0 {
-			return fmt.Errorf("still running: %v", left)
+		if left, shared := n.shims(), n.serves(); len(left)+len(shared) > 0 {
+			return fmt.Errorf("still running: %v, %v", left, shared)
 		}
 		return nil
 	})
