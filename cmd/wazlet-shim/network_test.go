@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/wazlet/wazlet/moduleactor/bundle"
@@ -10,9 +11,10 @@ import (
 	"github.com/wazlet/wazlet/moduleactor/engine/enginetest"
 )
 
-// A guest behind Landlock reaches what its policy allows, and nothing else.
-func TestGuestConnects(t *testing.T) {
-	l, err := net.Listen("tcp", "127.99.0.5:0")
+// welcoming listens and greets whoever connects.
+func welcoming(t *testing.T, address string) (host, port string) {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,10 +31,16 @@ func TestGuestConnects(t *testing.T) {
 		}
 	}()
 	t.Cleanup(func() { _ = l.Close(); <-done })
-	host, port, err := net.SplitHostPort(l.Addr().String())
+	host, port, err = net.SplitHostPort(l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
+	return host, port
+}
+
+// A guest behind Landlock reaches what its policy allows, and nothing else.
+func TestGuestConnects(t *testing.T) {
+	host, port := welcoming(t, "127.99.0.5:0")
 	for name, tc := range map[string]struct {
 		ask  string
 		want []string
@@ -100,4 +108,34 @@ func TestGuestDoesNotReachTheNodeAtItsOwnAddress(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Each refusal is told once, by its container's shim; a guest that is allowed to connect has none.
+func TestRefusalsAreTold(t *testing.T) {
+	host, port := welcoming(t, "127.99.0.7:0")
+	isolations(t, func(t *testing.T, d *daemon, shim string) {
+		for _, tc := range []struct{ name, ask, log string }{
+			{"allowed", "127.99.0.0/16:" + port, " stdout F got welcome\n"},
+			{"denied", "127.99.0.6", " stdout F connect: errno 2\n"},
+		} {
+			ask, err := egress.ParseList(tc.ask)
+			if err != nil {
+				t.Fatal(err)
+			}
+			spec := d.spec(tc.name, 0, enginetest.C(t, "sockets.c"), func(s *bundle.Spec) {
+				s.Shim, s.Args = shim, []string{"sockets", "client", host, port}
+				s.Network = &bundle.Network{Egress: egress.Policy{
+					Own: []netip.Addr{netip.MustParseAddr("127.88.0.9")}, Ask: ask, Allow: []egress.Rule{egress.Everything()},
+				}}
+			})
+			d.ended(d.start(spec, bundle.Limits{}))
+			d.logs(spec, tc.log)
+		}
+		if len(d.refused) != 1 {
+			t.Fatalf("%d refusals were told, want one", len(d.refused))
+		}
+		if got, address := <-d.refused, net.JoinHostPort(host, port); !strings.HasPrefix(got, "denied: ") || !strings.Contains(got, address) {
+			t.Errorf("told: %q, want the container's name and %s", got, address)
+		}
+	})
 }

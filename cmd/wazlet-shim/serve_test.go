@@ -29,6 +29,7 @@ type daemon struct {
 	t       *testing.T
 	root    string
 	warned  chan error
+	refused chan string // what was refused to guests, by container
 	beat    time.Duration
 	modules map[string]string // files by digest
 }
@@ -39,7 +40,7 @@ func newDaemon(t *testing.T) *daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &daemon{t: t, root: root, warned: make(chan error, 100), modules: map[string]string{}}
+	d := &daemon{t: t, root: root, warned: make(chan error, 100), refused: make(chan string, 100), modules: map[string]string{}}
 	d.open()
 	t.Cleanup(func() {
 		_ = d.Close()
@@ -54,6 +55,7 @@ func (d *daemon) open() {
 	var err error
 	d.Runtime, err = bundle.New(bundle.Config{
 		Root: d.root, Shim: binary, CacheDir: filepath.Join(d.root, "cache"), LogsDir: filepath.Join(d.root, "log"), Heartbeat: d.beat,
+		Refused: func(s bundle.Spec, text string) { d.refused <- s.Container + ": " + text },
 		Warn: func(err error) {
 			select {
 			case d.warned <- err:
