@@ -123,11 +123,15 @@ lint: ## golangci-lint and go vet for every platform we build on
 fmt: ## gofumpt and gci
 	$(TOOL) golangci-lint fmt ./...
 
-bench: build examples bench-cluster ## measures side by side with what we are compared to, and prints ratios
-	$(GO) run ./cmd/wazlet-bench --bin $(BIN)
+# QUICK=1: a tenth of everything. PARTS=start,shared: only these, without the cluster.
+comma      := ,
+BENCHFLAGS := $(if $(PARTS),--parts $(PARTS)) $(if $(QUICK),--quick)
+
+bench: build examples $(if $(PARTS),,bench-cluster) ## measures side by side with what we are compared to, and prints ratios
+	$(GO) run ./cmd/wazlet-bench --bin $(BIN) $(BENCHFLAGS)
 
 bench-cluster: build $(BIN)/devcluster $(BIN)/virtual-kubelet ## Pods of a real control plane, beside virtual-kubelet's mock provider (root)
-	$(GO) run ./cmd/wazlet-bench --bin $(BIN) --cluster
+	$(GO) run ./cmd/wazlet-bench --bin $(BIN) --cluster $(if $(QUICK),--pods 1$(comma)20)
 
 gen: ## generated files
 	$(GO) generate ./...

@@ -50,7 +50,18 @@ func (a *module) work(ctx actor.Context, e effect) {
 		sys: a.sys, cfg: a.cfg, self: ctx.Self(), run: a.machine.run, process: a.process,
 		report: report{epoch: a.epoch, seq: a.seq},
 	}
-	a.worker = a.sys.Go(j.self, func(c context.Context) any { return j.do(c, e) })
+	do := func(c context.Context) any { return j.do(c, e) }
+	if _, ok := e.(awaitEnd); ok {
+		do = j.outlast
+	}
+	a.worker = a.sys.Go(j.self, do)
+}
+
+// outlast waits for the end of the guest. A node has one goroutine in here for each container, and what is on their stacks
+// is much of what a container costs it: so nothing is but what the wait needs, and all else is done afterwards.
+func (j *job) outlast(ctx context.Context) any {
+	_, _ = j.process.Wait(ctx)
+	return j.do(ctx, awaitEnd{})
 }
 
 // job is the work of one worker, shared with nobody. Its methods take a pointer because a worker waits as long as its guest

@@ -2,6 +2,7 @@ package nodeactor
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -23,8 +24,12 @@ func (t *turn) rejection(p *pod) *podactor.Rejection {
 }
 
 // active are the Pods other than p that may have a container running, now or later.
+// The list is kept until a Pod may have changed: a node that starts with thousands must not go over all of them for each.
 func (t *turn) active(p *pod) []*corev1.Pod {
-	var out []*corev1.Pod
+	if t.room != nil {
+		return slices.Clip(t.room)
+	}
+	out := []*corev1.Pod{}
 	for o := range t.known() {
 		switch {
 		case o.uid == p.uid, o.wanted == nil, o.start.Reject != nil:
@@ -34,7 +39,15 @@ func (t *turn) active(p *pod) []*corev1.Pod {
 			out = append(out, o.allocated())
 		}
 	}
-	return out
+	t.room = out
+	return slices.Clip(out)
+}
+
+// seat adds a Pod that was admitted to those that are active.
+func (t *turn) seat(p *pod) {
+	if t.room != nil {
+		t.room = append(t.room, p.wanted)
+	}
 }
 
 // allocated is the Pod with the resources that it was admitted with: those of a resize that was refused are only a wish.

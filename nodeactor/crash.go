@@ -141,7 +141,7 @@ func (t *turn) brief(p *pod) {
 	if p.start.Network != (podactor.Network{}) {
 		t.do(tell{p.uid, podactor.Connect{Network: p.start.Network}})
 	}
-	t.do(tell{p.uid, podactor.Apply{Pod: p.wanted.DeepCopy()}})
+	t.do(tell{p.uid, podactor.Apply{Pod: p.wanted}})
 	if p.ending {
 		t.do(tell{p.uid, p.terminate()})
 	}

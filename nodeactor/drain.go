@@ -39,7 +39,7 @@ func (t *turn) onDrain(ev Drain) {
 
 // concludeDrain ends a drain when no Pod is left.
 func (t *turn) concludeDrain() {
-	if t.state == stateDraining && len(t.all()) == 0 {
+	if t.state == stateDraining && t.empty() {
 		t.become(stateStopped, "no pod is left")
 		t.announceDrained()
 	}

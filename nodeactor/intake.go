@@ -46,6 +46,7 @@ func over(p *corev1.Pod) bool {
 
 // update takes over a newer version of a known Pod.
 func (t *turn) update(p *pod, wanted *corev1.Pod) {
+	t.added[nameOfPod(wanted)]++ // should it have another name
 	switch {
 	case p.stage == stageWaiting && over(wanted): // somebody has given it up before its turn came
 		p.wanted = wanted
@@ -56,7 +57,7 @@ func (t *turn) update(p *pod, wanted *corev1.Pod) {
 		}
 	case p.stage == stageLive:
 		p.wanted = wanted
-		t.do(tell{p.uid, podactor.Apply{Pod: wanted.DeepCopy()}})
+		t.do(tell{p.uid, podactor.Apply{Pod: wanted}})
 	default: // its actor will be told when it has one that listens
 		p.wanted = wanted
 	}
@@ -71,11 +72,12 @@ func (t *turn) admit(p *pod) {
 		return
 	}
 	t.move(p, stageLive)
-	p.start = podactor.Start{Pod: p.wanted.DeepCopy()}
+	p.start = podactor.Start{Pod: p.wanted}
 	if !p.here && p.wanted.DeletionTimestamp == nil {
 		p.start.Reject = t.rejection(p)
 	}
 	if p.start.Reject == nil {
+		t.seat(p)
 		t.connect(p)
 	}
 	t.spawn(p)
@@ -84,6 +86,9 @@ func (t *turn) admit(p *pod) {
 // nameTaken tells whether a Pod with the same namespace and name and another UID is not gone yet: a static Pod that was
 // changed is another Pod, which must not run beside the one it replaces. Of several that wait, the first one goes first.
 func (t *turn) nameTaken(p *pod) bool {
+	if name := nameOfPod(p.wanted); t.names[name]+t.added[name] <= 1 { // it alone
+		return false
+	}
 	for o := range t.known() {
 		if o.uid != p.uid && o.wanted != nil && (o.stage != stageWaiting || o.order < p.order) && sameName(o.wanted, p.wanted) {
 			return true
@@ -99,8 +104,8 @@ func (t *turn) admitWaiting() {
 	if t.state == stateDraining {
 		return
 	}
-	for _, o := range t.all() {
-		if o.stage == stageWaiting && !t.nameTaken(o) {
+	for _, o := range t.inOrder(func(o *pod) bool { return o.stage == stageWaiting }) {
+		if !t.nameTaken(o) {
 			t.admit(t.find(o.uid))
 		}
 	}

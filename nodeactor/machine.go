@@ -17,9 +17,15 @@ import (
 // as it was.
 type machine struct {
 	node
-	pods map[string]*pod       // never changed in place
-	held map[netip.Addr]string // the addresses of Pods, and whose they are
+	pods  map[string]*pod       // never changed in place
+	held  map[netip.Addr]string // the addresses of Pods, and whose they are
+	names map[podName]int       // how many Pods have a name
 }
+
+// podName is what only one Pod at a time may run under.
+type podName struct{ namespace, name string }
+
+func nameOfPod(p *corev1.Pod) podName { return podName{p.Namespace, p.Name} }
 
 // node is what there is besides the Pods.
 type node struct {
@@ -69,7 +75,7 @@ func newMachine(
 ) machine {
 	return machine{
 		node: node{state: stateStarting, maxPods: maxPods, admits: admits, network: network, sup: sup},
-		pods: map[string]*pod{}, held: map[netip.Addr]string{},
+		pods: map[string]*pod{}, held: map[netip.Addr]string{}, names: map[podName]int{},
 	}
 }
 
@@ -80,6 +86,9 @@ type turn struct {
 	after  map[string]*pod       // nil: forgotten
 	held   map[netip.Addr]string // before; holder knows better
 	given  map[netip.Addr]string
+	names  map[podName]int // before
+	added  map[podName]int // in this turn, whatever became of them
+	room   []*corev1.Pod   // what active found; nil once a Pod may have changed
 	now    time.Time
 	out    []effect
 }
@@ -87,7 +96,8 @@ type turn struct {
 // step is the machine's transition function. It knows no clock and does nothing itself.
 func (m *machine) step(ev event, now time.Time) []effect {
 	t := &turn{
-		node: m.node, before: m.pods, after: map[string]*pod{}, held: m.held, given: map[netip.Addr]string{}, now: now,
+		node: m.node, before: m.pods, after: map[string]*pod{}, held: m.held, given: map[netip.Addr]string{},
+		names: m.names, added: map[podName]int{}, now: now,
 	}
 	t.on(ev)
 	m.node = t.node
@@ -102,17 +112,32 @@ func (m *machine) step(ev event, now time.Time) []effect {
 	return t.out
 }
 
-// hold brings the addresses up to date, before the Pods are.
+// hold brings the addresses and names up to date, before the Pods are.
 func (m *machine) hold(after map[string]*pod) {
 	for uid := range after {
 		if p := m.pods[uid]; p != nil {
 			delete(m.held, p.ip)
+			m.count(p, -1)
 		}
 	}
 	for uid, p := range after {
-		if p != nil && p.ip.IsValid() {
+		if p == nil {
+			continue
+		}
+		m.count(p, 1)
+		if p.ip.IsValid() {
 			m.held[p.ip] = uid
 		}
+	}
+}
+
+func (m *machine) count(p *pod, by int) {
+	if p.wanted == nil {
+		return
+	}
+	name := nameOfPod(p.wanted)
+	if m.names[name] += by; m.names[name] == 0 {
+		delete(m.names, name)
 	}
 }
 
@@ -167,12 +192,14 @@ func waitsForRecovery(ev event) bool {
 // find returns the turn's own copy of a Pod, nil when it is not known.
 func (t *turn) find(uid string) *pod {
 	if p, seen := t.after[uid]; seen {
+		t.room = nil
 		return p
 	}
 	known, ok := t.before[uid]
 	if !ok {
 		return nil
 	}
+	t.room = nil
 	p := *known
 	p.crashes = slices.Clone(p.crashes)
 	t.after[uid] = &p
@@ -196,8 +223,26 @@ func (t *turn) known() iter.Seq[*pod] {
 }
 
 // all is known in the order of arrival.
-func (t *turn) all() []*pod {
-	return slices.SortedFunc(t.known(), func(a, b *pod) int { return cmp.Compare(a.order, b.order) })
+func (t *turn) all() []*pod { return t.inOrder(func(*pod) bool { return true }) }
+
+// inOrder is those of known that are wanted, in the order of arrival.
+func (t *turn) inOrder(want func(p *pod) bool) []*pod {
+	var out []*pod
+	for p := range t.known() {
+		if want(p) {
+			out = append(out, p)
+		}
+	}
+	slices.SortFunc(out, func(a, b *pod) int { return cmp.Compare(a.order, b.order) })
+	return out
+}
+
+// empty tells whether there is no Pod.
+func (t *turn) empty() bool {
+	for range t.known() {
+		return false
+	}
+	return true
 }
 
 // each calls f with every Pod, ready to be changed, in the order of arrival.
@@ -210,12 +255,15 @@ func (t *turn) each(f func(p *pod)) {
 func (t *turn) add(uid string, wanted *corev1.Pod) *pod {
 	t.seq++
 	p := &pod{uid: uid, order: t.seq, wanted: wanted}
+	if wanted != nil {
+		t.added[nameOfPod(wanted)]++
+	}
 	t.after[uid] = p
 	return p
 }
 
 func (t *turn) forget(p *pod) {
-	t.after[p.uid] = nil
+	t.after[p.uid], t.room = nil, nil
 	if p.wanted != nil {
 		t.do(forgotten{p.wanted})
 	}
@@ -302,7 +350,7 @@ func (t *turn) onRecovered(ev recovered) {
 }
 
 func (t *turn) recover(c *podactor.Checkpoint) {
-	wanted := c.Pod().DeepCopy()
+	wanted := c.Pod()
 	p := t.add(string(wanted.UID), wanted)
 	if o := c.State.Outcome; o != nil {
 		p.status = corev1.PodStatus{Phase: o.Phase, Reason: string(o.Reason), Message: o.Message}

@@ -13,7 +13,8 @@ import (
 //sumtype:decl
 type Command interface{ command() }
 
-// Apply adds a Pod or changes a known one (same UID). The Pod belongs to the receiver.
+// Apply adds a Pod or changes a known one (same UID). The Pod must not be modified any more, by anybody: the node and
+// the Pod's actor keep the one copy that there is.
 type Apply struct{ Pod *corev1.Pod }
 
 // Remove ends a Pod and forgets it. Grace nil means the Pod's own terminationGracePeriodSeconds.
@@ -23,7 +24,7 @@ type Remove struct {
 }
 
 // Resync is the complete list of wanted Pods: whatever is not in it is removed. Until the first Resync nothing that
-// was recovered from disk is ended for not being wanted.
+// was recovered from disk is ended for not being wanted. As in Apply, the Pods must not be modified any more.
 type Resync struct{ Pods []*corev1.Pod }
 
 // Tune replaces the supervision parameters of the whole tree.

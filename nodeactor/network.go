@@ -1,10 +1,8 @@
 package nodeactor
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -93,14 +91,7 @@ func (t *turn) connectWaiting() {
 	if t.state == stateDraining {
 		return
 	}
-	var waiting []*pod
-	for p := range t.known() {
-		if p.waitsForAddress() {
-			waiting = append(waiting, p)
-		}
-	}
-	slices.SortFunc(waiting, func(a, b *pod) int { return cmp.Compare(a.order, b.order) })
-	for _, known := range waiting {
+	for _, known := range t.inOrder((*pod).waitsForAddress) {
 		before := *known.start.Network.Wait
 		p := t.find(known.uid)
 		t.connect(p)

@@ -13,7 +13,7 @@ import (
 //sumtype:decl
 type Command interface{ command() }
 
-// Apply tells the latest wanted state of the Pod, which keeps its UID. The Pod belongs to the receiver.
+// Apply tells the latest wanted state of the Pod, which keeps its UID. The Pod must not be modified any more.
 type Apply struct{ Pod *corev1.Pod }
 
 // Terminate ends the Pod: containers, then volumes, then the actor itself, which reports Ended. Repeated, it can only

@@ -176,7 +176,7 @@ func (t *tools) idle(ctx context.Context, n *running, pods int) error {
 		return err
 	}
 	t.printf("  %-8s %5d   idle: %.3f of a core, %s a Pod (Pss of the daemon and all shims)\n", "wazlet", pods,
-		(after-before)/period.Seconds(), mib(memory/uint64(pods)))
+		(after.all()-before.all())/period.Seconds(), mib(memory.all()/uint64(pods)))
 	return nil
 }
 

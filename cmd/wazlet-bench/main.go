@@ -29,7 +29,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	bin := flags.String("bin", "bin", "`DIR` of wazlet and wazlet-shim")
 	rounds := flags.Int("rounds", 40, "starts of each kind")
-	handlers := flags.Bool("handlers", false, "measure HTTP handlers alone")
+	parts := flags.String("parts", "", "measure only `PARTS`, with commas between: "+strings.Join(partNames(), ", "))
+	quick := flags.Bool("quick", false, "a tenth of the Pods, and fewer starts: to see that it works, not to be quoted")
 	cluster := flags.Bool("cluster", false, "measure Pods of a real control plane instead, beside virtual-kubelet (root)")
 	pods := flags.String("pods", "1,50,100,300", "with --cluster: how many are created at once")
 	only := flags.String("only", "", "with --cluster: the one `NODE` to measure, bench or vk")
@@ -37,7 +38,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	work := func() error { return bench(ctx, *bin, *rounds, *handlers, stdout) }
+	work := func() error { return bench(ctx, *bin, *rounds, *parts, *quick, stdout) }
 	switch {
 	case *plane != "":
 		work = func() error { return benchInside(ctx, *bin, *plane, *only, *pods, stdout) }
@@ -90,7 +91,21 @@ func benchInside(ctx context.Context, bin, plane, only, pods string, out io.Writ
 	return t.inside(ctx, plane, only, counts)
 }
 
-func bench(ctx context.Context, bin string, rounds int, handlers bool, out io.Writer) error {
+// partNames are what is measured, in this order.
+func partNames() []string {
+	return []string{"kernels", "start", "memory", "node", "process", "shared", "hostile", "handlers"}
+}
+
+func bench(ctx context.Context, bin string, rounds int, parts string, quick bool, out io.Writer) error {
+	chosen := partNames()
+	if parts != "" {
+		chosen = strings.Split(parts, ",")
+	}
+	for _, p := range chosen {
+		if !slices.Contains(partNames(), p) {
+			return fmt.Errorf("--parts: want %s, with commas between (got %q)", strings.Join(partNames(), ", "), p)
+		}
+	}
 	dir, err := os.MkdirTemp("", "wazlet-bench-")
 	if err != nil {
 		return err
@@ -100,21 +115,47 @@ func bench(ctx context.Context, bin string, rounds int, handlers bool, out io.Wr
 	if err != nil {
 		return err
 	}
-	t.printf("%s, %d CPUs, %s\n", runtime.Version(), runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly))
-	if handlers {
+	t.printf("%s, %d CPUs, %s, load average %s\n", runtime.Version(), runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly), loadAverage())
+	if quick {
+		rounds = min(rounds, quickRounds)
+	}
+	for _, p := range chosen {
+		if err := t.part(ctx, p, rounds, quick); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// quickRounds is how many starts of each kind a quick run measures.
+const quickRounds = 5
+
+func (t *tools) part(ctx context.Context, name string, rounds int, quick bool) error {
+	switch name {
+	case "kernels":
+		return t.kernels(ctx)
+	case "start":
+		return t.starts(ctx, rounds)
+	case "memory":
+		return t.memory(ctx)
+	case "node":
+		for _, pods := range []int{100, 500} {
+			if quick {
+				pods /= 10
+			}
+			if err := t.node(ctx, pods); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "hostile":
+		return t.besideHostile(ctx)
+	case "handlers":
 		return t.handlers(ctx)
 	}
-	for _, part := range []func() error{
-		func() error { return t.kernels(ctx) },
-		func() error { return t.starts(ctx, rounds) },
-		func() error { return t.memory(ctx) },
-		func() error { return t.node(ctx, 100) },
-		func() error { return t.node(ctx, 500) },
-		func() error { return t.besideHostile(ctx) },
-		func() error { return t.handlers(ctx) },
-	} {
-		if err := part(); err != nil {
-			return err
+	for _, d := range densities(quick) {
+		if d.name == name {
+			return t.dense(ctx, d)
 		}
 	}
 	return nil

@@ -26,13 +26,13 @@ const (
 
 // node measures a standalone node that is given many Pods of the small guest at once, and then leaves them idle.
 func (t *tools) node(ctx context.Context, pods int) error {
-	n, err := t.startNode(ctx, fmt.Sprintf("node-%d", pods))
+	n, err := t.startNode(ctx, fmt.Sprintf("node-%d", pods), "--max-pods", "1000")
 	if err != nil {
 		return err
 	}
 	defer n.end()
 	begin := time.Now()
-	if err := n.apply(pods); err != nil {
+	if err := n.apply(pods, ""); err != nil {
 		return err
 	}
 	if err := n.awaitRunning(ctx, pods); err != nil {
@@ -72,7 +72,7 @@ func (t *tools) node(ctx context.Context, pods int) error {
 
 // besideHostile measures how long the daemon takes to answer while guests misbehave, on all CPUs and without limits.
 func (t *tools) besideHostile(ctx context.Context) error {
-	n, err := t.startNode(ctx, "hostile")
+	n, err := t.startNode(ctx, "hostile", "--max-pods", "10")
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ type running struct {
 	endpoint       string
 }
 
-func (t *tools) startNode(ctx context.Context, name string) (*running, error) {
+func (t *tools) startNode(ctx context.Context, name string, flags ...string) (*running, error) {
 	dir := filepath.Join(t.dir, name)
 	n := &running{dir: dir, manifests: filepath.Join(dir, "manifests")}
 	if err := os.MkdirAll(n.manifests, 0o755); err != nil { //nolint:gosec // a directory of the benchmark's own
@@ -145,8 +145,9 @@ func (t *tools) startNode(ctx context.Context, name string) (*running, error) {
 		return nil, err
 	}
 	defer func() { _ = log.Close() }()
-	n.cmd = exec.Command(t.wazlet, "run", "--config", config, "--root-dir", state, //nolint:noctx // ended by signals, to drain
-		"--manifest-dir", n.manifests, "--max-pods", "1000", "--debug-address", n.endpoint)
+	n.cmd = exec.Command(t.wazlet, append([]string{ //nolint:noctx // ended by signals, to drain
+		"run", "--config", config, "--root-dir", state, "--manifest-dir", n.manifests, "--debug-address", n.endpoint,
+	}, flags...)...)
 	n.cmd.Stdout, n.cmd.Stderr = log, log
 	if err := n.cmd.Start(); err != nil {
 		return nil, err
@@ -157,19 +158,24 @@ func (t *tools) startNode(ctx context.Context, name string) (*running, error) {
 	})
 }
 
-// end drains the node.
+// end drains the node, and makes sure that nothing of it is left.
 func (n *running) end() {
 	_ = n.cmd.Process.Signal(os.Interrupt)
-	timer := time.AfterFunc(2*time.Minute, func() { _ = n.cmd.Process.Signal(syscall.SIGKILL) })
+	timer := time.AfterFunc(4*time.Minute, func() { _ = n.cmd.Process.Signal(syscall.SIGKILL) })
 	defer timer.Stop()
 	_ = n.cmd.Wait()
+	_ = endShims(n.dir)
 }
 
-func (n *running) apply(pods int) error {
+// apply writes the manifests of so many Pods of the small guest. Without a class they have the default isolation.
+func (n *running) apply(pods int, class string) error {
 	for i := range pods {
-		text := fmt.Sprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: p%04d}\nspec:\n  containers:\n"+
-			"  - {name: main, image: %q, imagePullPolicy: Never}\n", i, imageName)
-		file := filepath.Join(n.manifests, fmt.Sprintf("p%04d.yaml", i))
+		text := fmt.Sprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: p%05d}\nspec:\n", i)
+		if class != "" {
+			text += "  runtimeClassName: " + class + "\n"
+		}
+		text += fmt.Sprintf("  containers:\n  - {name: main, image: %q, imagePullPolicy: Never}\n", imageName)
+		file := filepath.Join(n.manifests, fmt.Sprintf("p%05d.yaml", i))
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			return err
 		}
@@ -201,9 +207,13 @@ func (n *running) awaitRunning(ctx context.Context, pods int) error {
 }
 
 func (n *running) poll(ctx context.Context, patience time.Duration, check func() error) error {
+	return n.pollEvery(ctx, patience, 100*time.Millisecond, check)
+}
+
+func (n *running) pollEvery(ctx context.Context, patience, every time.Duration, check func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		err := check()

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/procfs"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -231,29 +230,4 @@ func difference(before, after map[string]float64, n int) string {
 		}
 	}
 	return strings.Join(parts, ", ")
-}
-
-// family is the time of processors, in seconds, and the memory of the daemon and its shims.
-func (n *running) family() (cpu float64, pss uint64, err error) {
-	procs, err := procfs.AllProcs()
-	if err != nil {
-		return 0, 0, err
-	}
-	for _, p := range procs {
-		args, err := p.CmdLine()
-		if err != nil || p.PID != n.cmd.Process.Pid && !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, n.dir+"/") }) {
-			continue
-		}
-		s, err := p.Stat()
-		if err != nil {
-			continue // it has ended
-		}
-		r, err := smaps(p.PID)
-		if err != nil {
-			continue
-		}
-		cpu += s.CPUTime()
-		pss += r.Pss
-	}
-	return cpu, pss, nil
 }

@@ -78,8 +78,9 @@ func (m *Merge) Static(pods []*corev1.Pod) {
 	m.staticReady = true
 	switch {
 	case wasReady:
+		now := uidsOf(pods)
 		for _, p := range before {
-			if !hasUID(pods, p.UID) {
+			if !now[p.UID] {
 				m.o.OnRemove(p.UID)
 			}
 		}
@@ -93,15 +94,20 @@ func (m *Merge) Static(pods []*corev1.Pod) {
 
 // applyMissing applies the static Pods that are not in before.
 func (m *Merge) applyMissing(before []*corev1.Pod) {
+	had := uidsOf(before)
 	for _, p := range m.static {
-		if !hasUID(before, p.UID) {
+		if !had[p.UID] {
 			m.o.OnApply(p.DeepCopy())
 		}
 	}
 }
 
-func hasUID(pods []*corev1.Pod, uid types.UID) bool {
-	return slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return p.UID == uid })
+func uidsOf(pods []*corev1.Pod) map[types.UID]bool {
+	set := make(map[types.UID]bool, len(pods))
+	for _, p := range pods {
+		set[p.UID] = true
+	}
+	return set
 }
 
 // Changed is told a Pod of the API that is new or changed; it is an OnChange of PodsOptions. The Pod is not modified.

@@ -50,8 +50,8 @@ type Options struct {
 	// as it would have without the interruption.
 	Known []*corev1.Pod
 	// OnPods is told the complete list of wanted Pods, sorted by file name: once after the first look at the directory, be
-	// it empty or missing, and then after every change. A directory that cannot be read says nothing of its Pods. The Pods belong to the receiver. It is called by Run and holds
-	// Run up while it works.
+	// it empty or missing, and then after every change. A directory that cannot be read says nothing of its Pods. It is called by Run and
+	// holds Run up while it works. The Pods are shared and must not be modified: there may be ten thousand of them.
 	OnPods func([]*corev1.Pod)
 	// OnProblem is told every problem once, and again only after it was gone. May be nil. It is called by Run.
 	OnProblem func(Problem)
@@ -83,14 +83,20 @@ type Source struct {
 	// told are the problems that OnProblem knows, sent the UIDs that OnPods knows; nil before the first time.
 	told map[Problem]bool
 	sent []string
+	// conflicts are the problems that choose found last.
+	conflicts []Problem
 }
 
 // manifest is what is known of one file.
 type manifest struct {
-	sum [sha256.Size]byte // of the content that was decoded last; zero when it could not be read
+	// stamp tells whether the file is still the one that was read; zero when only its content can tell.
+	stamp stamp
+	sum   [sha256.Size]byte // of the content that was decoded last; zero when it could not be read
 	// decoded is the Pod of the content, nil when there are problems; accepted is the last Pod that was wanted.
 	decoded, accepted *corev1.Pod
 	problems          []Problem
+	// gone is set when the file is not there after all.
+	gone bool
 }
 
 // New returns a Source that Run starts.
@@ -172,8 +178,10 @@ func (s *Source) wait(ctx context.Context, changes <-chan fsnotify.Event, failur
 // look reads the directory and reports what is new.
 func (s *Source) look(problems []Problem) {
 	paths, err := s.list()
+	changed := s.sent == nil
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		changed = changed || len(s.files) > 0
 		s.files = map[string]*manifest{}
 		problems = append(problems, Problem{File: s.o.Dir, Message: "the directory does not exist; it is used once it does"})
 	case err != nil:
@@ -188,9 +196,13 @@ func (s *Source) look(problems []Problem) {
 		})
 		paths = paths[:MaxFiles]
 	}
-	s.load(paths)
-	pods, conflicts := s.choose(paths)
-	s.report(append(problems, conflicts...))
+	if !s.load(paths) && !changed {
+		s.report(append(problems, s.conflicts...))
+		return
+	}
+	var pods []*corev1.Pod
+	pods, s.conflicts = s.choose(paths)
+	s.report(append(problems, s.conflicts...))
 	s.send(pods)
 }
 
@@ -231,8 +243,8 @@ func ignored(name string) bool {
 	return false
 }
 
-// load brings s.files up to date with the files at paths.
-func (s *Source) load(paths []string) {
+// load brings s.files up to date with the files at paths, and tells whether anything changed.
+func (s *Source) load(paths []string) (changed bool) {
 	known := s.files
 	s.files = make(map[string]*manifest, len(paths))
 	for _, path := range paths {
@@ -241,22 +253,67 @@ func (s *Source) load(paths []string) {
 			m = &manifest{}
 		}
 		s.files[path] = m
-		data, err := readManifest(path)
-		if errors.Is(err, fs.ErrNotExist) && isGone(path) {
-			delete(s.files, path) // removed since the directory was read
+		if m.stamp != (stamp{}) && m.stamp == stampOf(path) || !s.read(path, m) {
 			continue
 		}
-		if err != nil {
-			*m = manifest{accepted: m.accepted, problems: []Problem{{File: path, Message: err.Error()}}}
-			continue
+		changed = true
+		if m.gone {
+			delete(s.files, path)
 		}
-		sum := sha256.Sum256(data)
-		if m.sum == sum {
-			continue
-		}
-		pod, problems := Decode(path, data, s.o.NodeName)
-		*m = manifest{sum: sum, decoded: pod, accepted: m.accepted, problems: first(path, problems)}
 	}
+	return changed || len(s.files) != len(known)
+}
+
+// settled is how old a change of a file must be before the file's times can tell it from the next one.
+const settled = 2 * time.Second
+
+// stamp is what tells one version of a file from another without a look inside: ten thousand manifests are not read again
+// every few seconds for nothing.
+type stamp struct {
+	inode    uint64
+	size     int64
+	modified int64 // nanoseconds
+	mode     fs.FileMode
+}
+
+func newStamp(i fs.FileInfo) stamp {
+	st, ok := i.Sys().(*syscall.Stat_t)
+	if !ok {
+		return stamp{}
+	}
+	return stamp{inode: st.Ino, size: i.Size(), modified: i.ModTime().UnixNano(), mode: i.Mode()}
+}
+
+func stampOf(path string) stamp {
+	i, err := os.Stat(path)
+	if err != nil {
+		return stamp{}
+	}
+	return newStamp(i)
+}
+
+// read reads a manifest, and tells whether it says something else than before.
+func (s *Source) read(path string, m *manifest) (changed bool) {
+	data, stat, err := readManifest(path)
+	if errors.Is(err, fs.ErrNotExist) && isGone(path) {
+		m.gone = true // removed since the directory was read
+		return true
+	}
+	if err != nil {
+		*m = manifest{accepted: m.accepted, problems: []Problem{{File: path, Message: err.Error()}}}
+		return true
+	}
+	m.stamp = stamp{}
+	if s.o.Clock.Since(stat.ModTime()) >= settled {
+		m.stamp = newStamp(stat)
+	}
+	sum := sha256.Sum256(data)
+	if m.sum == sum {
+		return false
+	}
+	pod, problems := Decode(path, data, s.o.NodeName)
+	*m = manifest{stamp: m.stamp, sum: sum, decoded: pod, accepted: m.accepted, problems: first(path, problems)}
+	return true
 }
 
 // first returns the first MaxProblems, and how many more there are.
@@ -275,27 +332,27 @@ func isGone(path string) bool {
 }
 
 // readManifest reads a regular file of bounded size. Opening does not block, which a named pipe would do.
-func readManifest(path string) ([]byte, error) {
+func readManifest(path string) ([]byte, fs.FileInfo, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, fmt.Errorf("open manifest: %w", reason(err))
+		return nil, nil, fmt.Errorf("open manifest: %w", reason(err))
 	}
 	defer f.Close() //nolint:errcheck // only read
 	st, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("open manifest: %w", reason(err))
+		return nil, nil, fmt.Errorf("open manifest: %w", reason(err))
 	}
 	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("must be a regular file (got %v)", st.Mode().Type())
+		return nil, nil, fmt.Errorf("must be a regular file (got %v)", st.Mode().Type())
 	}
 	data, err := io.ReadAll(io.LimitReader(f, MaxFileBytes+1))
 	if err != nil {
-		return nil, fmt.Errorf("read manifest: %w", reason(err))
+		return nil, nil, fmt.Errorf("read manifest: %w", reason(err))
 	}
 	if len(data) > MaxFileBytes {
-		return nil, fmt.Errorf("must be at most %d bytes (got %d)", MaxFileBytes, max(st.Size(), int64(len(data))))
+		return nil, nil, fmt.Errorf("must be at most %d bytes (got %d)", MaxFileBytes, max(st.Size(), int64(len(data))))
 	}
-	return data, nil
+	return data, st, nil
 }
 
 // reason is err without the path, which the Problem tells already.
@@ -377,9 +434,5 @@ func (s *Source) send(pods []*corev1.Pod) {
 		return
 	}
 	s.sent = uids
-	out := make([]*corev1.Pod, 0, len(pods))
-	for _, p := range pods {
-		out = append(out, p.DeepCopy())
-	}
-	s.o.OnPods(out)
+	s.o.OnPods(pods)
 }

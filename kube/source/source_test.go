@@ -195,14 +195,44 @@ func TestAddChangeRemove(t *testing.T) {
 	w.quiet()
 }
 
-func TestReceiverOwnsPods(t *testing.T) {
+// Pods are shared with whoever was told of them, so they must not change any more.
+func TestPodsStayAsTheyWereTold(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	w.put("a", pod("a", "i:1"))
 	w.start()
-	got := w.wantPods("default/a-node=i:1")
-	got[0].Spec.Containers[0].Image = "spoiled"
+	got := w.wantPods("default/a-node=i:1")[0]
+	before := got.DeepCopy()
+	w.put("a", pod("a", "i:2"))
 	w.put("b", pod("b", "i:1"))
-	w.wantPods("default/a-node=i:1", "default/b-node=i:1")
+	w.wantPods("default/a-node=i:2", "default/b-node=i:1")
+	if d := cmp.Diff(before, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// What a file's inode, size and times say is believed, unless it was changed just now.
+func TestUnchangedFilesAreNotRead(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	old, older := epoch.Add(-time.Hour), epoch.Add(-2*time.Hour)
+	path := filepath.Join(w.dir, "a")
+	write := func(image string, modified time.Time) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(pod("a", image)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, modified, modified); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("i:1", old)
+	w.start()
+	w.wantPods("default/a-node=i:1")
+	write("i:2", old)
+	w.settle()
+	w.settle()
+	w.quiet()
+	write("i:2", older)
+	w.wantPods("default/a-node=i:2")
 }
 
 func TestEmptyDirectoryIsToldToo(t *testing.T) {
