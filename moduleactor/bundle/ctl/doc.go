@@ -1,4 +1,5 @@
-// Package ctl is how a daemon talks to a running shim: a unix socket in the attempt's directory, made by the shim. Only
+// Package ctl is how a daemon talks to a running shim: a unix socket in the attempt's directory, made by the shim, or, with
+// a shared shim, one end of a socket pair, which the daemon hands over. Only
 // root can connect; neither side trusts the other with its memory.
 //
 //	client                                   shim
