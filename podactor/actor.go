@@ -241,5 +241,5 @@ func (a *podActor) show(ctx actor.Context) {
 		return
 	}
 	a.ledger.shown = status{PodStatus: next, told: true}
-	ctx.Send(ctx.Parent(), StatusChanged{UID: string(s.Pod.UID), Status: *next.DeepCopy()})
+	ctx.Send(ctx.Parent(), StatusChanged{UID: string(s.Pod.UID), Status: next})
 }
