@@ -210,6 +210,15 @@ func (c *controlPlane) testNode() {
 	if out := c.must("get", "lease", "edge", "-n", "kube-node-lease", "-o", "jsonpath={.spec.holderIdentity}"); out != "edge" {
 		t.Errorf("the lease is held by %q", out)
 	}
+	for path, want := range map[string]string{
+		"metrics": "kubelet_running_pods", "metrics/resource": "node_cpu_usage_seconds_total", "metrics/probes": "process_start_time_seconds",
+		"configz": `"kubeletconfig"`, "stats/summary": `"nodeName": "edge"`, "pods": `"kind":"PodList"`, "runningpods/": `"kind":"PodList"`,
+	} {
+		out := c.must("get", "--raw", "/api/v1/nodes/edge/proxy/"+path)
+		if !strings.Contains(strings.ReplaceAll(out, `":"`, `": "`), strings.ReplaceAll(want, `":"`, `": "`)) {
+			t.Errorf("/%s of the node has no %s: %.300s", path, want, out)
+		}
+	}
 	if out := c.must("get", "--raw", "/api/v1/nodes/edge/proxy/healthz"); out != "ok" {
 		t.Errorf("the API server reads /healthz of the node as %q", out)
 	}
@@ -240,8 +249,9 @@ func (c *controlPlane) testDeployment() {
 			t.Errorf("Pod %s still runs %s", p.Name, got)
 		}
 	}
-	c.must("delete", "deployment/web")
+	c.must("scale", "deployment/web", "--replicas=0")
 	c.awaitPods("app=web", 0)
+	c.must("delete", "deployment/web")
 	if left := c.shims(); len(left) > 0 {
 		t.Errorf("deleting the Deployment left %v", left)
 	}
