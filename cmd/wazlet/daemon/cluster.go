@@ -355,7 +355,7 @@ func (c *cluster) serve(ctx context.Context, services *sync.WaitGroup) {
 				Pods: d.pods, RunningPods: d.runningPods, Logs: d.logs, Healthy: d.healthy, Ready: d.ready, Metrics: d.metrics,
 				PortForward: d.portForward, Stats: d.stats.Summary, Exec: d.exec, Attach: d.attach, Requests: d.counted.requests,
 				ProbeMetrics: server.NewProbeMetrics(d.started), // without a probe yet
-				ConfigZ: func() any { return configZ(d.current.Load()) }, LogDir: d.Config.PodLogsDir, Profiling: true, Logger: d.log.Logger,
+				ConfigZ:      func() any { return configZ(d.current.Load()) }, LogDir: d.Config.PodLogsDir, Profiling: true, Logger: d.log.Logger,
 				Status: &server.Status{Started: d.started, Version: KubernetesVersion}, Flags: d.Flags.Values, SetVerbosity: d.setVerbosity,
 			})
 		if err != nil {
