@@ -139,6 +139,7 @@ func (a *podActor) Receive(ctx actor.Context) {
 	case showDue:
 		a.showing = false
 		a.show(ctx)
+		a.save(ctx) // with the times of what is shown
 	case actors.Crash:
 		actors.Fail(ctx, m) // a worker has a bug: begin anew
 	default:
@@ -175,7 +176,6 @@ func (a *podActor) feed(ctx actor.Context, e event) {
 		a.showing = true
 		ctx.Send(ctx.Self(), showDue{})
 	}
-	a.save(ctx)
 }
 
 // showDue comes behind everything that was in the mailbox when the state changed: whatever many containers do at once

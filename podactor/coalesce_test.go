@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/wazlet/wazlet/actors"
@@ -27,6 +28,28 @@ func TestStatusIsCoalesced(t *testing.T) {
 	}
 	if got := n.status().ContainerStatuses[7].State.Terminated; got == nil || got.ExitCode != 3 {
 		t.Errorf("the last status is not of the end: %+v", n.status().ContainerStatuses[7])
+	}
+	n.down()
+}
+
+// TestCheckpointHasWhatIsShown: a daemon that comes back shows the same times.
+func TestCheckpointHasWhatIsShown(t *testing.T) {
+	pod := onePod("c")
+	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
+	n := newNode(t, 1, pod, forever)
+	n.up()
+	n.sys.Root().Send(n.pod, exited{"c", actors.Exit{Reason: actors.ReasonCompleted, FinishedAt: n.sim.Now()}})
+	n.sim.Settle()
+	c, err := LoadCheckpoint(n.cfg.RootDir, string(pod.UID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := n.status()
+	if shown.Phase != corev1.PodSucceeded {
+		t.Fatalf("the Pod is %s", shown.Phase)
+	}
+	if d := cmp.Diff(shown.Conditions, c.Conditions); d != "" {
+		t.Errorf("shown and in the checkpoint: %s", d)
 	}
 	n.down()
 }

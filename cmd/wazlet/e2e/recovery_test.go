@@ -114,6 +114,13 @@ func TestEndedPodStaysEnded(t *testing.T) {
 	n.start()
 	n.apply(pod("once", corev1.RestartPolicyNever, "exit", "0"))
 	before := n.awaitPod("once", "succeeded", phase(corev1.PodSucceeded))
+	n.await("the checkpoint of the end", func() error {
+		b, err := os.ReadFile(filepath.Join(n.root, "pods", string(before.UID), "pod.json"))
+		if err == nil && !strings.Contains(string(b), "PodCompleted") {
+			err = errors.New("it has no end yet")
+		}
+		return err
+	})
 	n.signal(syscall.SIGKILL)
 	n.start()
 	after := n.awaitPod("once", "succeeded", phase(corev1.PodSucceeded))

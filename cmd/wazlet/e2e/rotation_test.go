@@ -107,7 +107,7 @@ func (c *controlPlane) testKrustletManifests() {
 		"v0-4": {append(tolerate("krustlet/arch", corev1.TaintEffectNoExecute), network), map[string]string{"kubernetes.io/arch": "wasm32-wasi"}},
 	} {
 		c.krustlet(name, tc.tolerations, tc.selector)
-		c.must("wait", "--for=condition=Ready", "pod/"+name, "--timeout=60s")
+		c.must("wait", "--for=condition=Ready", "pod/"+name, "--timeout=110s")
 	}
 	later := tolerate("kubernetes.io/arch", corev1.TaintEffectNoSchedule, corev1.TaintEffectNoExecute)
 	for name, tolerations := range map[string][]corev1.Toleration{"v0-5": later[1:], "v1-0": append(later, network)} {
@@ -123,12 +123,12 @@ func (c *controlPlane) testKrustletManifests() {
 		return nil
 	})
 	c.must("taint", "nodes", "edge", "krustlet/arch-", "kubernetes.io/arch=wasm32-wasi:NoSchedule")
-	c.must("wait", "--for=condition=Ready", "pod/v1-0", "--timeout=60s")
+	c.must("wait", "--for=condition=Ready", "pod/v1-0", "--timeout=110s")
 	if out := c.must("describe", "pod", "v0-5"); !strings.Contains(out, "untolerated taint") {
 		c.t.Errorf("the manifest of 0.5 tolerates NoExecute alone:\n%s", out)
 	}
 	c.must("taint", "nodes", "edge", "kubernetes.io/arch:NoSchedule-", "kubernetes.io/arch=wasm32-wasi:NoExecute")
-	c.must("wait", "--for=condition=Ready", "pod/v0-5", "--timeout=60s")
+	c.must("wait", "--for=condition=Ready", "pod/v0-5", "--timeout=110s")
 	c.must("delete", "pod", "v0-1", "v0-4", "v0-5", "v1-0", "--grace-period=1", "--ignore-not-found")
 	c.awaitPods("app=krustlet", 0)
 }
