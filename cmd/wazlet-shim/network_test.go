@@ -69,27 +69,7 @@ func TestGuestConnects(t *testing.T) {
 
 // What listens on all addresses of the node listens on a Pod's, too, and is not the Pod's.
 func TestGuestDoesNotReachTheNodeAtItsOwnAddress(t *testing.T) {
-	l, err := net.Listen("tcp4", "0.0.0.0:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = conn.Write([]byte("welcome"))
-			_ = conn.Close()
-		}
-	}()
-	t.Cleanup(func() { _ = l.Close(); <-done })
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, port := welcoming(t, "0.0.0.0:0")
 	for ask, want := range map[string]string{"": "connect: errno 2", "127.88.0.9:" + port: "got welcome"} {
 		for _, to := range []string{"127.0.0.1", "0.0.0.0", "127.88.0.9"} {
 			t.Run(to+" asking for "+ask, func(t *testing.T) {
