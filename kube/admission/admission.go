@@ -41,6 +41,12 @@ func reject(reason, format string, args ...any) *Rejection {
 	return &Rejection{Reason: reason, Message: fmt.Sprintf(format, args...)}
 }
 
+// MayBeStale tells whether a newer Node could make the difference: labels and taints change elsewhere, and a Pod that was
+// scheduled by the new ones may be seen before they are.
+func (r *Rejection) MayBeStale() bool {
+	return r != nil && (r.Reason == ReasonNodeAffinity || r.Reason == ReasonTaintToleration || r.Reason == ReasonNotForWasm)
+}
+
 // Request is one question.
 type Request struct {
 	// Node is the Node object as last seen. Nil: it is not known, which only a static Pod may do without, as on a node

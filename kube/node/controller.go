@@ -2,12 +2,14 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
@@ -127,6 +129,24 @@ func (c *Controller) Node() *corev1.Node {
 		return written
 	}
 	return cached
+}
+
+// Refresh reads the Node, for a caller to whom what was last seen is not new enough.
+func (c *Controller) Refresh(ctx context.Context) error {
+	node, err := c.config.Client.CoreV1().Nodes().Get(ctx, c.config.NodeName, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("get node: %w", err)
+	}
+	c.mu.Lock()
+	news := c.written == nil || newer(node, c.written)
+	if news {
+		c.written = node
+	}
+	c.mu.Unlock()
+	if news {
+		c.seen(node)
+	}
+	return nil
 }
 
 // Registered is closed once the Node exists.

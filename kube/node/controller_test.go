@@ -397,6 +397,34 @@ func TestTellsOfCordonAndPodCIDR(t *testing.T) {
 	})
 }
 
+// Without Run nothing is watched: what is seen was read by Refresh.
+func TestRefresh(t *testing.T) {
+	api := newCluster(t)
+	c, err := New(testConfig(api))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Refresh(t.Context()); !apierrors.IsNotFound(err) {
+		t.Errorf("Refresh of a node that is not there: %v", err)
+	}
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "edge"}, Spec: corev1.NodeSpec{PodCIDRs: []string{"10.244.3.0/24"}}}
+	if _, err := api.CoreV1().Nodes().Create(t.Context(), n, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.PodCIDRs(); c.Node() == nil || !slices.Equal(got, n.Spec.PodCIDRs) {
+		t.Errorf("Node() = %v, PodCIDRs() = %v after Refresh", c.Node(), got)
+	}
+	written := c.Node().DeepCopy()
+	written.ResourceVersion, written.Labels = "900", map[string]string{"written": "since"}
+	c.keep(written)
+	if err := c.Refresh(t.Context()); err != nil || c.Node().Labels["written"] != "since" {
+		t.Errorf("Refresh took an older Node over a newer one: %v, %v", c.Node().ObjectMeta, err)
+	}
+}
+
 func TestAddressesForCertificates(t *testing.T) {
 	c, err := New(testConfig(newCluster(t)))
 	if err != nil {

@@ -211,7 +211,12 @@ func (c *cluster) makeIntake(ctx context.Context) (err error) {
 	})
 	c.pods, err = source.NewPods(source.PodsOptions{
 		Client: c.api, NodeName: d.Config.NodeName, OnSynced: c.merge.Synced,
-		OnChange:  func(p *corev1.Pod) { d.counted.seen(p); c.merge.Changed(p); c.status.Observe(p) },
+		OnChange: func(p *corev1.Pod) {
+			d.counted.seen(p)
+			d.catchUp(ctx, p)
+			c.merge.Changed(p)
+			c.status.Observe(p)
+		},
 		OnGone:    func(p *corev1.Pod) { d.counted.starts.Forget(p.UID); c.merge.Gone(p); c.status.Observe(p) },
 		OnProblem: func(err error) { d.log.Warn("watch pods", zap.Error(err)) },
 	})
