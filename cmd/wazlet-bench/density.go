@@ -37,6 +37,8 @@ const (
 	restTime = time.Minute
 	// idleTime is how long the use of processors is watched. It contains a look at all manifests.
 	idleTime = 30 * time.Second
+	// settleTime is how long guests are left to finish what they do when they start.
+	settleTime = 5 * time.Second
 )
 
 // dense measures how fast many small Pods start, and what they take when they idle, the daemon included.

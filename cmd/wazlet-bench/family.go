@@ -45,6 +45,25 @@ func (n *running) family() (cpu share[float64], pss share[uint64], err error) {
 	return cpu, pss, nil
 }
 
+// threads is how many the shims have together.
+func (n *running) threads() (threads, shims int, err error) {
+	procs, err := procfs.AllProcs()
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, p := range procs {
+		if p.PID == n.cmd.Process.Pid || !worksIn(p, n.dir) {
+			continue
+		}
+		s, err := p.Stat()
+		if err != nil {
+			continue // it has ended
+		}
+		threads, shims = threads+s.NumThreads, shims+1
+	}
+	return threads, shims, nil
+}
+
 // worksIn tells whether a process was given a path in the directory.
 func worksIn(p procfs.Proc, dir string) bool {
 	args, err := p.CmdLine()

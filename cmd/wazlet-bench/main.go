@@ -55,6 +55,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // tools are the binaries and guests of one run.
 type tools struct {
 	dir, wazlet, shim, bare string
+	examples                string // the directory of the example modules
 	guests                  []guest
 	handlerGuests           []guest
 	hostile                 string // a module
@@ -93,7 +94,7 @@ func benchInside(ctx context.Context, bin, plane, only, pods string, out io.Writ
 
 // partNames are what is measured, in this order.
 func partNames() []string {
-	return []string{"kernels", "start", "memory", "node", "process", "shared", "hostile", "handlers"}
+	return []string{"kernels", "start", "memory", "node", "process", "shared", "idle", "hostile", "handlers"}
 }
 
 func bench(ctx context.Context, bin string, rounds int, parts string, quick bool, out io.Writer) error {
@@ -148,6 +149,8 @@ func (t *tools) part(ctx context.Context, name string, rounds int, quick bool) e
 			}
 		}
 		return nil
+	case "idle":
+		return t.idleServers(ctx, quick)
 	case "hostile":
 		return t.besideHostile(ctx)
 	case "handlers":
@@ -168,7 +171,7 @@ func build(ctx context.Context, bin, dir string, out io.Writer) (*tools, error) 
 		return nil, err
 	}
 	t := &tools{
-		dir: dir, out: out, bare: filepath.Join(dir, "bare"),
+		dir: dir, out: out, bare: filepath.Join(dir, "bare"), examples: filepath.Join(bin, "examples"),
 		hostile: filepath.Join(dir, "hostile.wasm"), kernelFile: filepath.Join(dir, "kernels.wasm"),
 		wazlet: filepath.Join(bin, "wazlet"), shim: filepath.Join(bin, "wazlet-shim"),
 		guests: []guest{

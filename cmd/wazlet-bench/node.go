@@ -128,11 +128,10 @@ func (t *tools) startNode(ctx context.Context, name string, flags ...string) (*r
 	}
 	n.endpoint = l.Addr().String()
 	_ = l.Close()
-	state := filepath.Join(dir, "state")
+	state := n.state()
 	for file, name := range map[string]string{t.guests[0].file: imageName, t.hostile: hostileName} {
-		load := exec.CommandContext(ctx, t.wazlet, "image", "import", file, "--name", name, "--root-dir", state)
-		if out, err := load.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("import the guest: %w\n%s", err, out)
+		if err := t.load(ctx, state, file, name); err != nil {
+			return nil, err
 		}
 	}
 	config := filepath.Join(dir, "node.yaml")
@@ -157,6 +156,18 @@ func (t *tools) startNode(ctx context.Context, name string, flags ...string) (*r
 		return err
 	})
 }
+
+// load puts a module into the store of a node.
+func (t *tools) load(ctx context.Context, state, file, name string) error {
+	out, err := exec.CommandContext(ctx, t.wazlet, "image", "import", file, "--name", name, "--root-dir", state).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("import %s: %w\n%s", file, err, out)
+	}
+	return nil
+}
+
+// state is the node's rootDir.
+func (n *running) state() string { return filepath.Join(n.dir, "state") }
 
 // end drains the node, and makes sure that nothing of it is left.
 func (n *running) end() {
