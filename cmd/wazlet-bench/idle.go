@@ -19,13 +19,15 @@ const (
 // waiter is a guest that waits for the network, with what its Pod and its container say.
 type waiter struct{ name, module, container, annotations string }
 
-var waiting = []waiter{
-	{"Go net/http server", "http", "ports: [{name: http, containerPort: 8080}]", "{}"},
-	{
-		"Go client, no answer", "http-client", "args: [-timeout, '0', 'http://" + silentAddress + "/']",
-		"{wazlet.dev/allowed-egress: '" + silentAddress + "'}",
-	},
-	{"C echo server, UDP", "udp-echo", "ports: [{name: echo, containerPort: 7007, protocol: UDP}]", "{}"},
+func waiters() []waiter {
+	return []waiter{
+		{"Go net/http server", "http", "ports: [{name: http, containerPort: 8080}]", "{}"},
+		{
+			"Go client, no answer", "http-client", "args: [-timeout, '0', 'http://" + silentAddress + "/']",
+			"{wazlet.dev/allowed-egress: '" + silentAddress + "'}",
+		},
+		{"C echo server, UDP", "udp-echo", "ports: [{name: echo, containerPort: 7007, protocol: UDP}]", "{}"},
+	}
 }
 
 // idleServers measures what guests take that wait for the network: nothing, and no thread of their own.
@@ -42,7 +44,7 @@ func (t *tools) idleServers(ctx context.Context, quick bool) error {
 	t.printf("\nidle: %d Pods of each guest that waits for the network\n", pods)
 	t.printf("  %-22s %-9s %12s %14s %8s\n", "", "isolation", "shims", "their threads", "CPU")
 	for _, class := range []string{"", "wasm-shared"} {
-		for _, g := range waiting {
+		for _, g := range waiters() {
 			if err := t.idleServer(ctx, g, class, pods); err != nil {
 				return fmt.Errorf("idle %s: %w", g.name, err)
 			}
