@@ -24,7 +24,7 @@ func newLogger(c config.Logging, w io.Writer) *logger {
 	encoding.TimeKey, encoding.MessageKey = "time", "msg"
 	encoding.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	forPeople := encoding
-	forPeople.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+	forPeople.EncodeTime = zapcore.TimeEncoderOfLayout("2006-01-02T15:04:05.000Z07:00") // of fields too, such as a certificate's end
 	out := zapcore.Lock(zapcore.AddSync(w))
 	l.Logger = zap.New(zapcore.NewTee( // of the two, only one is ever enabled
 		zapcore.NewCore(zapcore.NewJSONEncoder(encoding), out, l.enabled(config.FormatJSON)),
