@@ -233,6 +233,28 @@ func TestReadAndPoll(t *testing.T) {
 	}
 }
 
+// What is handed to a guest is nonblocking for one that asks; any other, as in TestSockets, may just wait.
+func TestHandedSocketsAreNonblockingForWhoAsks(t *testing.T) {
+	l, f := listen(t)
+	r := begin(t, engine.Guest{Preopens: []wasi.Preopen{{Name: "http", File: f}}}, "flags")
+	for line := range r.said {
+		if line == "blocking" {
+			break
+		}
+	}
+	conn, err := net.DialTCP("tcp", nil, l.Addr().(*net.TCPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if res := r.wait(t); res.Reason != engine.Completed {
+		t.Errorf("%+v", res)
+	}
+	if diff := cmp.Diff("nonblocking 1\naccept 1\naccepted 1\n", r.stdout.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestSockets(t *testing.T) {
 	l, f := listen(t)
 	r := begin(t, engine.Guest{Root: open(t, t.TempDir(), false), Preopens: []wasi.Preopen{{Name: "http", File: f}}}, "accept")

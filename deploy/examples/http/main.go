@@ -13,7 +13,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 func main() {
@@ -46,9 +45,6 @@ func listeners(name string) ([]net.Listener, error) {
 	for i, n := range strings.Split(os.Getenv("LISTEN_FDNAMES"), ":") {
 		if n != name {
 			continue
-		}
-		if err := syscall.SetNonblock(first+i, true); err != nil { // else to accept would stop all goroutines
-			return nil, err
 		}
 		l, err := net.FileListener(os.NewFile(uintptr(first+i), name))
 		if err != nil {

@@ -48,8 +48,5 @@ func open() (*os.File, error) {
 	if err != nil {
 		return nil, errors.New("no signals: the Pod needs the annotation wazlet.dev/signals: fd")
 	}
-	if err := syscall.SetNonblock(fd, true); err != nil { // else to read would stop all goroutines
-		return nil, err
-	}
 	return os.NewFile(uintptr(fd), "signals"), nil
 }

@@ -58,6 +58,13 @@ int main(int argc, char **argv) {
 		printf("shutdown %d %d\n", shutdown(conn, SHUT_WR), close(conn));
 		fcntl(fd, F_SETFL, O_NONBLOCK);
 		printf("nonblocking %d\n", accept(fd, NULL, NULL) < 0 && errno == EAGAIN);
+	} else if (!strcmp(how, "flags")) { // looks at them, as Go does
+		int fd = number("WAZLET_LISTEN_FDS_START");
+		printf("nonblocking %d\n", (fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
+		printf("accept %d\n", accept(fd, NULL, NULL) < 0 && errno == EAGAIN);
+		fcntl(fd, F_SETFL, 0);
+		say("blocking\n");
+		printf("accepted %d\n", accept(fd, NULL, NULL) >= 0);
 	} else if (!strcmp(how, "datagram")) {
 		int fd = number("WAZLET_LISTEN_FDS_START");
 		n = recv(fd, buf, sizeof buf, 0);

@@ -34,6 +34,7 @@ func (c call) fdFdstatGet() Errno {
 	if errno != esuccess {
 		return errno
 	}
+	d.unseen = false
 	clear(out)
 	out[0] = byte(d.filetype())
 	binary.LittleEndian.PutUint16(out[2:], uint16(d.flags))
@@ -64,7 +65,7 @@ func (c call) fdFdstatSetFlags() Errno {
 			return errno
 		}
 	}
-	d.flags = flags
+	d.flags, d.unseen = flags, false
 	return esuccess
 }
 

@@ -151,7 +151,7 @@ func (in *Instance) open(cfg Config) (env []string, err error) {
 	}
 	if cfg.Signals != nil {
 		env = append(env, "WAZLET_SIGNAL_FD="+strconv.Itoa(len(in.table.list)))
-		in.table.add(newPump(&signals{from: cfg.Signals, closed: in.closed}))
+		in.table.hand(newPump(&signals{from: cfg.Signals, closed: in.closed}))
 	}
 	return env, nil
 }

@@ -189,7 +189,7 @@ func (c call) sockConnect() Errno {
 		return errno
 	}
 	err := connect(o.fd, sa)
-	if !errors.Is(err, unix.EINPROGRESS) || d.flags&flagNonblock != 0 {
+	if !errors.Is(err, unix.EINPROGRESS) || !d.waits() {
 		return toErrno(err)
 	}
 	for {

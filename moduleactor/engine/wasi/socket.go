@@ -33,7 +33,7 @@ func (in *Instance) preopen(list []Preopen) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("preopen %s: %w", p.Name, err)
 		}
-		in.table.add(o)
+		in.table.hand(o)
 	}
 	return []string{
 		"LISTEN_FDS=" + strconv.Itoa(len(list)), "LISTEN_FDNAMES=" + strings.Join(names, ":"),
@@ -147,7 +147,7 @@ func (in *Instance) accept(d *descriptor, l listener) (*stream, Errno) {
 			}
 			in.drain.serving(s)
 			return s, esuccess
-		case errors.Is(err, unix.EAGAIN) && d.flags&flagNonblock == 0:
+		case errors.Is(err, unix.EAGAIN) && d.waits():
 			in.waitFor(l, false)
 		case errors.Is(err, unix.EINTR):
 		default:
@@ -204,7 +204,7 @@ func (in *Instance) receive(d *descriptor, s *stream, v *vectors, flags uint32) 
 	for {
 		got, _, out, peer, err := unix.RecvmsgBuffers(s.fd, bufs, nil, host)
 		n += uint32(max(got, 0))
-		wait := errors.Is(err, unix.EAGAIN) && d.flags&flagNonblock == 0
+		wait := errors.Is(err, unix.EAGAIN) && d.waits()
 		switch {
 		case err == nil && got > 0 && flags == recvWaitAll && s.kind == socketStream && len(skip(&bufs, got)) > 0:
 		case err == nil:
@@ -280,7 +280,7 @@ func (in *Instance) sendTo(d *descriptor, s *stream, v *vectors, to unix.Sockadd
 		switch {
 		case err == nil:
 			return uint32(n), esuccess
-		case errors.Is(err, unix.EAGAIN) && d.flags&flagNonblock == 0:
+		case errors.Is(err, unix.EAGAIN) && d.waits():
 			in.waitFor(s, true)
 		case !errors.Is(err, unix.EINTR):
 			return 0, toErrno(err)

@@ -65,7 +65,13 @@ type descriptor struct {
 	base, inheriting Rights
 	flags            fdflags
 	preopen          string // the name, of a directory that was open from the start
+	// unseen is that the guest has not looked at the flags of what was handed to it. They say nonblocking, as Go's runtime
+	// wants it that does look; a guest that just calls accept or read means to wait.
+	unseen bool
 }
+
+// waits tells whether a call waits for what is not ready.
+func (d *descriptor) waits() bool { return d.unseen || d.flags&flagNonblock == 0 }
 
 func (d *descriptor) can(need Rights) bool { return d.base&need == need }
 
@@ -91,6 +97,11 @@ func (t *table) get(fd uint64, need Rights) (*descriptor, Errno) {
 
 // add takes the lowest free number for what the host opens.
 func (t *table) add(o object) { t.list = append(t.list, &descriptor{object: o, base: o.rights()}) }
+
+// hand is add for what the guest may wait for in either way.
+func (t *table) hand(o object) {
+	t.list = append(t.list, &descriptor{object: o, base: o.rights(), flags: flagNonblock, unseen: true})
+}
 
 // full tells, before anything is opened, that there is no room.
 func (t *table) full() bool { return len(t.list) >= t.limit && !slices.Contains(t.list, nil) }

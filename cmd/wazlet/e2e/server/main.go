@@ -12,14 +12,10 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"syscall"
 )
 
 func main() {
 	fd, err := strconv.Atoi(os.Getenv("WAZLET_LISTEN_FDS_START"))
-	if err == nil {
-		err = syscall.SetNonblock(fd, true)
-	}
 	if err != nil {
 		log.Fatal(err)
 	}

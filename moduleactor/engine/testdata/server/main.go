@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"syscall"
 )
 
 func main() {
@@ -21,9 +20,6 @@ func main() {
 func run() error {
 	fd, err := strconv.Atoi(os.Getenv("WAZLET_LISTEN_FDS_START"))
 	if err != nil {
-		return err
-	}
-	if err := syscall.SetNonblock(fd, true); err != nil {
 		return err
 	}
 	l, err := net.FileListener(os.NewFile(uintptr(fd), "http"))
@@ -41,12 +37,9 @@ func run() error {
 	return <-done
 }
 
-// signals reads the descriptor of signals; a nonblocking one lets the other goroutines run.
+// signals reads the descriptor of signals, beside the other goroutines.
 func signals(done chan<- error) {
 	fd, err := strconv.Atoi(os.Getenv("WAZLET_SIGNAL_FD"))
-	if err == nil {
-		err = syscall.SetNonblock(fd, true)
-	}
 	if err != nil {
 		done <- err
 		return
