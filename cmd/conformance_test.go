@@ -36,7 +36,6 @@ const (
 	scheduling = "for the scheduler and the API server; nothing is left for a node to do"
 	admitted   = "checked again when the Pod arrives: ADR 13"
 	noProfile  = "AppArmor, unless it is Unconfined"
-	noNames    = "the node manages no /etc/hosts and no /etc/resolv.conf of guests yet"
 	noUser     = "a guest has no user, and makes no system calls"
 	inCluster  = "in a cluster; a static Pod may not refer to objects of the API: its manifest is refused"
 	noVolume   = "the Pod waits with FailedMount, which names the kind"
@@ -93,7 +92,7 @@ func podRulings() map[string]ruling {
 		"restartPolicy":       {honoured, ""}, "activeDeadlineSeconds": {honoured, ""},
 		"terminationGracePeriodSeconds": {honoured, "in full for guests that have clients or ask for signals (wazlet.dev/signals), an upper bound for others: ADR 10"},
 		"nodeName":                      {honoured, "must be this node"},
-		"hostNetwork":                   {honoured, "the Pod has the node's address"}, "hostname": {partly, "HOSTNAME is the Pod's name"},
+		"hostNetwork":                   {honoured, "the Pod has the node's address"}, "hostname": {honoured, ""},
 		"runtimeClassName":   {honoured, "maps to an isolation by the node's configuration; with shared, hostPath volumes are refused with CreateContainerConfigError"},
 		"imagePullSecrets":   {honoured, "tried before the node's images.dockerConfig"},
 		"serviceAccountName": {honoured, inCluster}, "serviceAccount": {honoured, inCluster},
@@ -107,8 +106,9 @@ func podRulings() map[string]ruling {
 			r[n] = v
 		}
 	}
-	group(ruling{partly, "for names that guests resolve through the host (WasmEdge's sockets); there is no /etc/resolv.conf"}, "dnsPolicy", "dnsConfig")
-	group(ruling{ignored, noNames}, "hostAliases", "subdomain", "setHostnameAsFQDN", "hostnameOverride")
+	group(ruling{honoured, "in /etc/resolv.conf, and for names that guests resolve through the host (WasmEdge's sockets)"}, "dnsPolicy", "dnsConfig")
+	group(ruling{honoured, "in /etc/hosts, /etc/hostname and HOSTNAME"}, "subdomain", "setHostnameAsFQDN", "hostnameOverride")
+	r["hostAliases"] = ruling{honoured, "in /etc/hosts, and for names that guests resolve through the host"}
 	group(ruling{ignored, noUser}, "hostPID", "hostIPC", "hostUsers", "shareProcessNamespace", "securityContext")
 	group(ruling{honoured, admitted}, "nodeSelector", "affinity", "tolerations", "os", "overhead")
 	group(ruling{ignored, scheduling}, "schedulerName", "priorityClassName", "priority", "preemptionPolicy", "topologySpreadConstraints",

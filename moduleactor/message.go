@@ -23,8 +23,10 @@ type Spec struct {
 	// Command and Args override the image's entrypoint and cmd as in Kubernetes, after $(VAR) expansion.
 	Command, Args []string
 	Env           []string // K=V, later ones win over the image's
+	Hostname      string   // the value of HOSTNAME; empty: the Pod's name
 	WorkingDir    string
 	Mounts        []bundle.Mount
+	Files         []bundle.File
 	RootReadOnly  bool
 	// Signals is SignalsFD or SignalsNone, whatever the image says; empty: as the image says.
 	Signals string

@@ -1,6 +1,7 @@
 package moduleactor
 
 import (
+	"cmp"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -18,7 +19,7 @@ func buildSpec(run Run, img image.Image, cfg Config) bundle.Spec {
 		PodUID:  s.Pod.UID, Namespace: s.Pod.Namespace, Pod: s.Pod.Name, Container: s.Container, Attempt: run.Attempt,
 		ImageID: img.ID, Module: img.Module, ModuleDigest: img.Digest, CacheDir: cfg.CacheDir,
 		Args: argv(s, img), Env: environ(s, img),
-		RootReadOnly: s.RootReadOnly, Mounts: slices.Clone(s.Mounts), Listeners: slices.Clone(s.Listeners),
+		RootReadOnly: s.RootReadOnly, Mounts: slices.Clone(s.Mounts), Files: s.Files, Listeners: slices.Clone(s.Listeners),
 		MemoryBytes: s.MemoryBytes, GuestLimits: cfg.GuestLimits, Shim: s.Shim,
 		Stdin: s.Stdin, StdinOnce: s.StdinOnce, TTY: s.TTY,
 		Network:                s.Network,
@@ -52,7 +53,7 @@ func argv(s Spec, img image.Image) []string {
 // environ merges the image's environment with the container's: the last one of a name wins, at the place of the first.
 // HOSTNAME and PWD are what they are in any container, unless the container says otherwise.
 func environ(s Spec, img image.Image) []string {
-	env := []string{"HOSTNAME=" + s.Pod.Name}
+	env := []string{"HOSTNAME=" + cmp.Or(s.Hostname, s.Pod.Name)}
 	env = append(env, img.Env...)
 	if dir := workingDir(s, img); dir != "" {
 		env = append(env, "PWD="+dir)

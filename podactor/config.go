@@ -19,6 +19,8 @@ type Config struct {
 	PodLogsDir string
 	// NodeName is for messages. HostIP is the status.hostIP of every Pod; empty leaves it out.
 	NodeName, HostIP string
+	// Hostname is the host's own name and HostsFile its /etc/hosts: what Pods on the host's network see.
+	Hostname, HostsFile string
 	// DNS is how the guests of this node resolve names, Egress where they may connect to.
 	DNS    DNS
 	Egress Egress

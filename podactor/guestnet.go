@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -33,7 +34,7 @@ func networkOf(cfg Config, pod *corev1.Pod, podIP string) (*bundle.Network, erro
 		return nil, err
 	}
 	policy := egress.Policy{Own: []netip.Addr{own}, Ask: ask, Allow: cfg.Egress.Allow, Deny: cfg.Egress.Deny}
-	if foreign, err := asksForeign(cfg, pod); err != nil {
+	if foreign, err := namesForeign(cfg, pod); err != nil {
 		return nil, err
 	} else if foreign {
 		policy.Allow = slices.DeleteFunc(slices.Clone(policy.Allow), egress.Rule.ByName)
@@ -47,9 +48,12 @@ func networkOf(cfg Config, pod *corev1.Pod, podIP string) (*bundle.Network, erro
 
 const dnsPort = 53
 
-// asksForeign tells whether a Pod brings name servers that are not the node's. These may say of any address that it has a name
-// which the node lets Pods reach.
-func asksForeign(cfg Config, pod *corev1.Pod) (bool, error) {
+// namesForeign tells whether a Pod brings names, or name servers that are not the node's. These may say of any address that it
+// has a name which the node lets Pods reach.
+func namesForeign(cfg Config, pod *corev1.Pod) (bool, error) {
+	if len(pod.Spec.HostAliases) > 0 {
+		return true, nil
+	}
 	if pod.Spec.DNSConfig == nil || len(pod.Spec.DNSConfig.Nameservers) == 0 {
 		return false, nil
 	}
@@ -77,17 +81,15 @@ func resolverOf(cfg Config, pod *corev1.Pod) (resolver.Config, error) {
 		c = host
 		if clusterFirst && len(cfg.DNS.Cluster) > 0 {
 			services := "svc." + cfg.DNS.Domain
-			c = resolver.Config{
-				Nameservers: slices.Clone(cfg.DNS.Cluster), Ndots: clusterNdots,
-				Search: append([]string{pod.Namespace + "." + services, services, cfg.DNS.Domain}, host.Search...),
-			}
+			c = resolver.Config{Nameservers: slices.Clone(cfg.DNS.Cluster), Ndots: clusterNdots}
+			c.AddSearch(pod.Namespace+"."+services, services, cfg.DNS.Domain)
+			c.AddSearch(host.Search...)
 		}
 	}
 	if err := addDNSConfig(&c, pod.Spec.DNSConfig, cfg.Egress); err != nil {
 		return c, err
 	}
-	c.Nameservers = c.Nameservers[:min(len(c.Nameservers), resolver.MaxNameservers)]
-	c.Search = c.Search[:min(len(c.Search), resolver.MaxSearch)]
+	c.Limit()
 	return c, nil
 }
 
@@ -126,20 +128,21 @@ func addDNSConfig(c *resolver.Config, d *corev1.PodDNSConfig, bound Egress) erro
 			c.Nameservers = append(c.Nameservers, a)
 		}
 	}
-	for _, s := range d.Searches {
-		if s = strings.TrimSuffix(s, "."); !slices.Contains(c.Search, s) {
-			c.Search = append(c.Search, s)
-		}
-	}
+	c.AddSearch(d.Searches...)
 	for _, o := range d.Options {
-		if o.Name != "ndots" || o.Value == nil {
-			continue
+		option := o.Name
+		if o.Value != nil && *o.Value != "" {
+			option += ":" + *o.Value
 		}
-		n, err := strconv.Atoi(*o.Value)
-		if err != nil {
-			return fmt.Errorf("spec.dnsConfig.options: ndots must be a number (got %q)", *o.Value)
+		if value, isNdots := strings.CutPrefix(option, "ndots:"); isNdots {
+			if _, err := strconv.Atoi(value); err != nil {
+				return fmt.Errorf("spec.dnsConfig.options: ndots must be a number (got %q)", value)
+			}
 		}
-		c.Ndots = n
+		if strings.ContainsFunc(option, unicode.IsSpace) {
+			return fmt.Errorf("spec.dnsConfig.options: want no spaces (got %q)", option)
+		}
+		c.SetOption(option)
 	}
 	return nil
 }

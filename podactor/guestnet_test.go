@@ -118,16 +118,23 @@ func TestNetworkOfRefuses(t *testing.T) {
 	}
 }
 
-// Who chooses the name server chooses what names stand for: those that the node allows must come from its own.
-func TestForeignNameServersCannotNameWhatTheNodeAllows(t *testing.T) {
-	for server, want := range map[string]string{"": "[10.0.0.0/8 *.good.example]", "10.96.0.10": "[10.0.0.0/8 *.good.example]", "10.1.2.3": "[10.0.0.0/8]"} {
+// Who chooses the name server, or hostAliases, chooses what names stand for: those that the node allows must come from its own.
+func TestPodsCannotNameWhatTheNodeAllows(t *testing.T) {
+	const aliases = "aliases"
+	for server, want := range map[string]string{
+		"": "[10.0.0.0/8 *.good.example]", "10.96.0.10": "[10.0.0.0/8 *.good.example]", "10.1.2.3": "[10.0.0.0/8]", aliases: "[10.0.0.0/8]",
+	} {
 		cfg := netConfig(t, "")
 		var err error
 		if cfg.Egress.Allow, err = egress.ParseList("10.0.0.0/8 *.good.example"); err != nil {
 			t.Fatal(err)
 		}
 		pod := corev1.Pod{Spec: corev1.PodSpec{DNSPolicy: corev1.DNSNone}}
-		if server != "" {
+		switch server {
+		case "":
+		case aliases:
+			pod.Spec.HostAliases = []corev1.HostAlias{{IP: "10.1.2.3", Hostnames: []string{"www.good.example"}}}
+		default:
 			pod.Spec.DNSConfig = &corev1.PodDNSConfig{Nameservers: []string{server}}
 		}
 		n, err := networkOf(cfg, &pod, "10.244.0.7")

@@ -55,8 +55,10 @@ func resolveSpec(ctx context.Context, around surroundings, name string, adopt bo
 	if s.Network, err = networkOf(cfg, pod, around.podIP); err != nil {
 		return s, err
 	}
-	s.Mounts, err = volume.Mounts(cfg.RootDir, pod, c, env.mustExpand)
-	return s, err
+	if s.Mounts, err = volume.Mounts(cfg.RootDir, pod, c, env.mustExpand); err != nil {
+		return s, err
+	}
+	return s, addGuestFiles(cfg, pod, around.podIP, &s)
 }
 
 // sharedShim is the shared shim that runs the Pod's containers; empty: each has a process of its own. A shared shim is

@@ -84,11 +84,7 @@ func (e *execution) run(ctx context.Context) (engine.Result, error) {
 	}
 	spec.Log = nil // is the guest's alone
 	s := &shim{spec: spec, dir: e.dir, stderr: io.Discard}
-	mounts, err := mountsOf(e.dir, spec)
-	if err != nil {
-		return engine.Result{}, err
-	}
-	root, err := rootfs.Open(rootfs.Mount{Host: spec.Rootfs, Guest: "/", ReadOnly: spec.RootReadOnly}, mounts)
+	root, err := openRoot(e.dir, &spec)
 	if err != nil {
 		return engine.Result{}, err
 	}

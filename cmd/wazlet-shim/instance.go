@@ -95,7 +95,7 @@ func (s *server) accept(dir string, files []*os.File) (*instance, error) {
 		MaxFiles:             min(cmp.Or(spec.GuestLimits.OpenFiles, sharedMaxFiles), sharedMaxFiles),
 		OutputBytesPerSecond: spec.GuestLimits.OutputBytesPerSecond,
 		Args:                 spec.Args, Env: spec.Env, Memory: engine.NewMemory(spec.MemoryBytes), CPU: &engine.CPU{},
-		CPUMillicores: spec.CPUMillicores, Entered: i.entered, Drain: &i.drain, Network: guestNetwork(spec.Network, i.refused),
+		CPUMillicores: spec.CPUMillicores, Entered: i.entered, Drain: &i.drain, Network: guestNetwork(&spec, i.refused),
 	}
 	switch {
 	case spec.Handler != nil:
@@ -217,11 +217,7 @@ func (i *instance) closeListeners() {
 }
 
 func (i *instance) openRoot() (*rootfs.FS, error) {
-	mounts, err := mountsOf(i.dir, i.spec)
-	if err != nil {
-		return nil, err
-	}
-	root, err := rootfs.Open(rootfs.Mount{Host: i.spec.Rootfs, Guest: "/", ReadOnly: i.spec.RootReadOnly}, mounts)
+	root, err := openRoot(i.dir, &i.spec)
 	if err != nil {
 		// A guest may try again for ever, and the log of the shim has no bound.
 		i.rootless.Do(func() { i.server.complain(i, err) })

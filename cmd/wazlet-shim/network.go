@@ -11,7 +11,8 @@ import (
 )
 
 // guestNetwork is what the sockets that a guest opens may do; nil for a spec without a network. What is refused is told.
-func guestNetwork(n *bundle.Network, tell func(string)) *wasi.Network {
+func guestNetwork(spec *bundle.Spec, tell func(string)) *wasi.Network {
+	n := spec.Network
 	if n == nil {
 		return nil
 	}
@@ -26,7 +27,7 @@ func guestNetwork(n *bundle.Network, tell func(string)) *wasi.Network {
 			}
 			return err
 		},
-		Lookup: resolver.New(n.DNS).Lookup,
+		Lookup: resolver.New(n.DNS, spec.Hosts()).Lookup,
 	}
 }
 

@@ -107,11 +107,7 @@ func (s *shim) run(ctx context.Context) engine.Result {
 	if err != nil {
 		return startError(err)
 	}
-	mounts, err := mountsOf(s.dir, s.spec)
-	if err != nil {
-		return startError(err)
-	}
-	root, err := rootfs.Open(rootfs.Mount{Host: s.spec.Rootfs, Guest: "/", ReadOnly: s.spec.RootReadOnly}, mounts)
+	root, err := openRoot(s.dir, &s.spec)
 	if err != nil {
 		return startError(err)
 	}
@@ -130,7 +126,7 @@ func (s *shim) run(ctx context.Context) engine.Result {
 	}
 	s.guest.MaxFiles, s.guest.OutputBytesPerSecond = s.spec.GuestLimits.OpenFiles, s.spec.GuestLimits.OutputBytesPerSecond
 	s.guest.Args, s.guest.Env, s.guest.Root = s.spec.Args, s.spec.Env, root
-	s.guest.Network = guestNetwork(s.spec.Network, s.attempt.Refused)
+	s.guest.Network = guestNetwork(&s.spec, s.attempt.Refused)
 	s.entered = func() error {
 		s.closeListeners() // the guest, or the server, has its own
 		code.forget()
@@ -166,8 +162,21 @@ func (s *shim) closeListeners() {
 // cache is the part of the cache that this shim may use: what is there is executed by every shim that has its module.
 func (s *shim) cache() string { return engine.CacheOf(s.spec.CacheDir, s.spec.ModuleDigest) }
 
+// openRoot opens the file system that the spec describes.
+func openRoot(bundleDir string, spec *bundle.Spec) (*rootfs.FS, error) {
+	mounts, err := mountsOf(bundleDir, spec)
+	if err != nil {
+		return nil, err
+	}
+	texts := make([]rootfs.Text, len(spec.Files))
+	for i, f := range spec.Files {
+		texts[i] = rootfs.Text{Guest: f.Guest, Data: f.Text}
+	}
+	return rootfs.Open(rootfs.Mount{Host: spec.Rootfs, Guest: "/", ReadOnly: spec.RootReadOnly}, mounts, texts...)
+}
+
 // mountsOf are the spec's mounts and the file for the termination message.
-func mountsOf(bundleDir string, spec bundle.Spec) ([]rootfs.Mount, error) {
+func mountsOf(bundleDir string, spec *bundle.Spec) ([]rootfs.Mount, error) {
 	var out []rootfs.Mount
 	for _, m := range spec.Mounts {
 		out = append(out, rootfs.Mount{Host: m.Host, Guest: m.Guest, ReadOnly: m.ReadOnly})

@@ -40,6 +40,9 @@ type Spec struct {
 	RootReadOnly bool    `json:"rootReadOnly,omitempty"`
 	Mounts       []Mount `json:"mounts,omitempty"`
 
+	// Files are small files that the guest finds and cannot change, such as /etc/hosts. They are nowhere on the disk.
+	Files []File `json:"files,omitempty"`
+
 	// Listeners are the sockets that the shim inherits, from ListenersFD on, in this order.
 	Listeners []Listener `json:"listeners,omitempty"`
 
@@ -98,6 +101,25 @@ type Mount struct {
 	Host     string `json:"host"`
 	Guest    string `json:"guest"`
 	ReadOnly bool   `json:"readOnly,omitempty"`
+}
+
+// HostsFile is the guest path of the file that names are looked for in before name servers are asked.
+const HostsFile = "/etc/hosts"
+
+// File is a file of the guest.
+type File struct {
+	Guest string `json:"guest"`
+	Text  string `json:"text"`
+}
+
+// Hosts is what the guest finds as HostsFile, if it is the node's.
+func (s *Spec) Hosts() string {
+	for _, f := range s.Files {
+		if f.Guest == HostsFile {
+			return f.Text
+		}
+	}
+	return ""
 }
 
 // Network is a guest's place in the network.

@@ -100,6 +100,11 @@ func (s *Spec) validateStrings() error {
 func (s *Spec) validateMounts() error {
 	var errs []error
 	seen := map[string]int{}
+	for i, f := range s.Files {
+		if err := validatePath(f.Guest); err != nil {
+			errs = append(errs, fmt.Errorf("files[%d].guest: %w", i, err))
+		}
+	}
 	for i, m := range s.Mounts {
 		if err := validatePath(m.Host); err != nil {
 			errs = append(errs, fmt.Errorf("mounts[%d].host: %w", i, err))

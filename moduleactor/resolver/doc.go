@@ -1,3 +1,3 @@
-// Package resolver asks name servers for the addresses of names, as resolv.conf(5) says, but as a Pod's DNS policy and not as
-// the host's file has it. What speaks to the servers is Go's own resolver.
+// Package resolver finds the addresses of names, in a hosts(5) file and by asking name servers as resolv.conf(5) says, but with the
+// files of a Pod and not those of the host. What speaks to the servers is Go's own resolver.
 package resolver

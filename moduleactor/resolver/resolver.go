@@ -19,17 +19,18 @@ const most = 20 * time.Second
 // Resolver asks the name servers of its Config. Its methods may be called from any goroutine.
 type Resolver struct {
 	config  Config
+	hosts   string
 	servers []netip.AddrPort
 	next    atomic.Uint32
 }
 
-// New makes a Resolver.
-func New(c Config) *Resolver {
+// New makes a Resolver that looks into hosts, the text of a hosts(5) file, before it asks.
+func New(c Config, hosts string) *Resolver {
 	servers := make([]netip.AddrPort, len(c.Nameservers))
 	for i, a := range c.Nameservers {
 		servers[i] = netip.AddrPortFrom(a, port)
 	}
-	return &Resolver{config: c, servers: servers}
+	return &Resolver{config: c, hosts: hosts, servers: servers}
 }
 
 // ErrNoServer is the answer of a Resolver without name servers.
@@ -45,6 +46,9 @@ func (r *Resolver) Lookup(ctx context.Context, name string) (list []netip.Addr, 
 	plain := strings.ToLower(strings.TrimSuffix(name, "."))
 	if plain == "localhost" || strings.HasSuffix(plain, ".localhost") {
 		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, plain, nil
+	}
+	if list := inHosts(r.hosts, plain); len(list) > 0 {
+		return list, plain, nil
 	}
 	if len(r.servers) == 0 {
 		return nil, "", ErrNoServer

@@ -216,10 +216,13 @@ func (d *daemon) spawn() (err error) {
 	}
 	pods := podactor.Config{
 		RootDir: c.RootDir, PodLogsDir: c.PodLogsDir, NodeName: c.NodeName, Supervision: c.Supervision,
-		RuntimeClasses: map[string]podactor.Isolation{}, HostIP: d.hostIP(), DNS: dnsOf(c.DNS), Egress: egressOf(c.Egress),
+		RuntimeClasses: map[string]podactor.Isolation{}, HostIP: d.hostIP(), HostsFile: bundle.HostsFile, DNS: dnsOf(c.DNS), Egress: egressOf(c.Egress),
 		DefaultIsolation:  podactor.Isolation(c.Isolation.Default),
 		SharedByNamespace: c.Isolation.Sharing == config.SharingNamespace,
 		Handlers:          handlerLimits(c.HTTPHandlers),
+	}
+	if pods.Hostname, err = os.Hostname(); err != nil {
+		return fmt.Errorf("find out the host's name: %w", err)
 	}
 	for class, mode := range c.Isolation.RuntimeClasses {
 		pods.RuntimeClasses[class] = podactor.Isolation(mode)

@@ -37,6 +37,9 @@ func TestExec(t *testing.T) {
 		ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "tools"}},
 	}}}
 	p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "tools", MountPath: "/tools"}}
+	p.Spec.Hostname, p.Spec.Subdomain = "first", "boxes"
+	p.Spec.HostAliases = []corev1.HostAlias{{IP: "10.0.0.9", Hostnames: []string{"db"}}}
+	p.Spec.DNSPolicy, p.Spec.DNSConfig = corev1.DNSNone, &corev1.PodDNSConfig{Nameservers: []string{"192.0.2.53"}, Searches: []string{"a.example"}}
 	c.create(corev1.Pod{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: "box", Labels: p.Labels}, Spec: p.Spec,
 	})
@@ -72,6 +75,9 @@ func (c *controlPlane) kubectlCommand(ctx context.Context, args ...string) *exec
 }
 
 func (c *controlPlane) testExecCommands() {
+	hosts := "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n" +
+		"fe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n" + c.must("get", "pod", "box", "-o", "jsonpath={.status.podIP}") +
+		"\tfirst.boxes.default.svc.cluster.local\tfirst\n\n# Entries added by HostAliases.\n10.0.0.9\tdb\n"
 	for _, tt := range []struct {
 		name, stdin    string
 		args           []string
@@ -82,6 +88,9 @@ func (c *controlPlane) testExecCommands() {
 		{"success", "", []string{"exec", "box", "--", "x", "both", "0"}, 0, "to stdout\n", "to stderr\n"},
 		{"stdin", "one\ntwo\n", []string{"exec", "-i", "box", "--", "x", "lines"}, 0, "ready\ngot one\ngot two\nend of input\n", ""},
 		{"a module of a volume", "", []string{"exec", "box", "--", "/tools/five.wasm"}, 5, "", "command terminated with exit code 5"},
+		{"/etc/hostname", "", []string{"exec", "box", "--", "x", "cat", "/etc/hostname"}, 0, "first\n", ""},
+		{"/etc/resolv.conf", "", []string{"exec", "box", "--", "x", "cat", "/etc/resolv.conf"}, 0, "search a.example\nnameserver 192.0.2.53\n", ""},
+		{"/etc/hosts", "", []string{"exec", "box", "--", "x", "cat", "/etc/hosts"}, 0, hosts, ""},
 		{"no such module", "", []string{"exec", "box", "--", "/tools/six.wasm"}, 127, "", `exec: "/tools/six.wasm": file does not exist in the container`},
 	} {
 		c.t.Run(tt.name, func(t *testing.T) {

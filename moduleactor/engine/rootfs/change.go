@@ -99,7 +99,10 @@ func (d *Dir) Readlink(guest string, buf []byte) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if p.slash { // the kernel would follow it
+	switch {
+	case p.text != nil:
+		return 0, unix.EINVAL
+	case p.slash: // the kernel would follow it
 		return 0, p.noFile(unix.EINVAL)
 	}
 	err = p.at(func(dir int, base string) (err error) {

@@ -22,6 +22,7 @@ type Dir struct {
 	root *os.Root
 	name string
 	list *os.File // for listing, once it is wanted
+	last bool     // the texts were listed too, which come last
 }
 
 func newDir(f *FS, m *mount, root *os.Root, rel, name string) (*Dir, error) {
@@ -126,6 +127,9 @@ func (d *Dir) Open(guest string, flags int) (*File, *Dir, error) {
 }
 
 func (p place) open(flags int) (*os.File, error) {
+	if p.text != nil {
+		return p.text.open(flags)
+	}
 	if flags&unix.O_NOFOLLOW == 0 || p.slash || p.rel == "." {
 		return p.root.OpenFile(p.rel, flags&^unix.O_NOFOLLOW, filePerm)
 	}
@@ -146,6 +150,9 @@ func (d *Dir) Stat(guest string, follow bool) (st unix.Stat_t, err error) {
 	p, err := d.find(guest)
 	if err != nil {
 		return st, err
+	}
+	if p.text != nil {
+		return p.text.stat()
 	}
 	if p.rel == "." {
 		return st, p.at(func(dir int, _ string) error { return unix.Fstat(dir, &st) })
@@ -221,6 +228,7 @@ func (d *Dir) Rewind() error {
 	if d.list == nil {
 		return nil
 	}
+	d.last = false
 	_, err := d.list.Seek(0, io.SeekStart)
 	return err
 }
@@ -240,7 +248,11 @@ func (d *Dir) ReadDir(n int) ([]Entry, error) {
 			}
 		}
 		if err == io.EOF || len(entries) == 0 { //nolint:errorlint // as ReadDir promises it
-			break
+			if d.last {
+				break
+			}
+			d.last = true
+			return d.texts()
 		}
 		if err != nil {
 			return out, err

@@ -49,16 +49,28 @@ type mount struct {
 	host *os.File
 	root *os.Root
 	// file is the only visible name of root, when a file is mounted.
-	file     string
+	file string
+	// text is a file without host and root.
+	text     *text
 	readOnly bool
 }
 
 // Open opens root as / and the mounts in it, each once, and creates their mount points. Root's ReadOnly binds the guest, not Open.
-func Open(root Mount, mounts []Mount) (*FS, error) {
+// Texts are files on top of all that.
+func Open(root Mount, mounts []Mount, texts ...Text) (*FS, error) {
 	f := &FS{}
 	for _, m := range append([]Mount{{Host: root.Host, Guest: "/", ReadOnly: root.ReadOnly}}, mounts...) {
-		if err := f.add(m); err != nil {
-			return nil, errors.Join(err, f.Close())
+		n, err := openMount(m)
+		if err == nil {
+			err = f.add(n)
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("mount %s: %w", m.Guest, err), f.Close())
+		}
+	}
+	for _, t := range texts {
+		if err := f.add(newText(t)); err != nil {
+			return nil, errors.Join(fmt.Errorf("file %s: %w", t.Guest, err), f.Close())
 		}
 	}
 	// Outer mount points first: inner ones are created in what is mounted outside of them.
@@ -72,15 +84,11 @@ func Open(root Mount, mounts []Mount) (*FS, error) {
 	return f, nil
 }
 
-func (f *FS) add(m Mount) error {
-	n, err := openMount(m)
-	if err != nil {
-		return fmt.Errorf("mount %s: %w", m.Guest, err)
+func (f *FS) add(m *mount) error {
+	if slices.ContainsFunc(f.mounts, func(o *mount) bool { return o.name == m.name }) {
+		return errors.Join(errors.New("something is mounted there already"), m.close())
 	}
-	if slices.ContainsFunc(f.mounts, func(o *mount) bool { return o.name == n.name }) {
-		return errors.Join(fmt.Errorf("mount %s: something is mounted there already", m.Guest), n.close())
-	}
-	f.mounts = append(f.mounts, n)
+	f.mounts = append(f.mounts, m)
 	return nil
 }
 
@@ -94,6 +102,12 @@ func (f *FS) makePoint(outer []*mount, m *mount) error {
 		}
 		if o.file != "" {
 			return fmt.Errorf("/%s is a mounted file", o.name)
+		}
+		if m.text != nil {
+			if o.name == "" { // so that it can be listed; where the image has something else, it can only be opened
+				_ = o.root.MkdirAll(path.Dir(rel), 0o755)
+			}
+			return nil
 		}
 		if o.name != "" && o.readOnly {
 			return nil

@@ -21,6 +21,9 @@ type Opened struct {
 func (f *FS) Opened() []Opened {
 	out := make([]Opened, 0, len(f.mounts))
 	for _, m := range f.mounts {
+		if m.text != nil { // Landlock restricts nothing that is in no directory
+			continue
+		}
 		out = append(out, Opened{Path: descriptor(m.host), Dir: m.file == "", ReadOnly: m.readOnly})
 	}
 	return out
@@ -65,6 +68,9 @@ func openMount(m Mount) (_ *mount, err error) {
 }
 
 func (m *mount) close() error {
+	if m.text != nil {
+		return m.text.close()
+	}
 	err := m.host.Close()
 	if m.root != nil {
 		err = errors.Join(err, m.root.Close())

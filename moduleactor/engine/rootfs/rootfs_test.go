@@ -24,7 +24,12 @@ type guest struct {
 
 func open(t *testing.T, root rootfs.Mount, mounts ...rootfs.Mount) *guest {
 	t.Helper()
-	f, err := rootfs.Open(root, mounts)
+	return openWith(t, root, mounts)
+}
+
+func openWith(t *testing.T, root rootfs.Mount, mounts []rootfs.Mount, texts ...rootfs.Text) *guest {
+	t.Helper()
+	f, err := rootfs.Open(root, mounts, texts...)
 	if err != nil {
 		t.Fatal(err)
 	}
