@@ -113,8 +113,8 @@ func TestResolveSpec(t *testing.T) {
 	want := moduleactor.Spec{
 		Pod: refOf(pod), Container: "c", FieldPath: "spec.containers{c}", Image: "reg/img:1", PullPolicy: image.IfNotPresent,
 		Command: []string{"run", "hi edge-1 $(LATER)"}, Args: []string{"edge-1", "$(NODE)", "l2"},
-		Env:        []string{"NODE=edge-1", "GREETING=hi edge-1 $(LATER)", "LATER=l2", "APP=web", "IP=10.0.0.1"},
-		WorkingDir: "/w", RootReadOnly: true, MemoryBytes: 64 << 20, CPUMillicores: 250,
+		Env:      []string{"NODE=edge-1", "GREETING=hi edge-1 $(LATER)", "LATER=l2", "APP=web", "IP=10.0.0.1"},
+		Hostname: "p", WorkingDir: "/w", RootReadOnly: true, MemoryBytes: 64 << 20, CPUMillicores: 250,
 		LogDir:                   "/var/log/pods/ns_p_uid-1/c",
 		TerminationMessagePath:   "/dev/termination-log",
 		TerminationMessagePolicy: "File",
