@@ -16,7 +16,8 @@ import (
 
 func guestFiles() []bundle.File {
 	return []bundle.File{
-		{Guest: "/etc/hosts", Text: "127.0.0.1\tlocalhost\n10.0.0.8\tweb-0\n"}, {Guest: "/etc/hostname", Text: "web-0\n"},
+		{Guest: "/etc/hosts", Text: "127.0.0.1\tlocalhost\n10.0.0.8\tweb-0\n"},
+		{Guest: "/etc/hostname", Text: "web-0\n"},
 		{Guest: "/etc/resolv.conf", Text: "nameserver 10.96.0.10\n"},
 	}
 }
