@@ -113,10 +113,12 @@ func (g *gate) wrap(next http.Handler) http.Handler {
 		user, err := g.authenticate(r)
 		if err != nil {
 			g.log.Debug("unauthenticated request", zap.String("path", r.URL.Path), zap.String("remote", r.RemoteAddr), zap.Error(err))
+			dropBody(w, r)
 			answer(w, http.StatusUnauthorized, "Unauthorized")
 			return
 		}
 		if code, text := g.authorize(r, user); code != http.StatusOK {
+			dropBody(w, r)
 			answer(w, code, text)
 			return
 		}
@@ -124,6 +126,15 @@ func (g *gate) wrap(next http.Handler) http.Handler {
 		r.Header.Del("Authorization")
 		next.ServeHTTP(w, r)
 	})
+}
+
+// dropBody keeps the server from reading what a refused client sends: net/http would read on, to be able to use the connection
+// again, for as long as ReadTimeout lets a stranger take.
+func dropBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		// Where there are no deadlines, as in tests, there is nobody to wait for either.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // answer writes text as it is: unlike http.Error's, these texts end as the kubelet's do.

@@ -89,6 +89,10 @@ func (c certificates) authenticate(r *http.Request) (authenticationv1.UserInfo, 
 	}, nil
 }
 
+// maxToken is longer than any token that an API server issues. The API server is not asked about longer ones: whoever has
+// none could have it read megabytes.
+const maxToken = 16 << 10
+
 // tokens authenticates by bearer token; a nil *tokens believes none.
 type tokens struct {
 	api   TokenReviewer
@@ -98,13 +102,17 @@ type tokens struct {
 }
 
 func newTokens(api TokenReviewer, ttl time.Duration, c clock.Clock) *tokens {
-	return &tokens{api, ttl, newMemory[authenticationv1.TokenReviewStatus](c), retry{c}}
+	wrong := func(s authenticationv1.TokenReviewStatus) bool { return !s.Authenticated }
+	return &tokens{api, ttl, newMemory(c, wrong), retry{c}}
 }
 
 func (t *tokens) authenticate(r *http.Request) (authenticationv1.UserInfo, error) {
 	token := bearer(r.Header.Get("Authorization"))
 	if t == nil || token == "" {
 		return authenticationv1.UserInfo{}, errNoCredentials
+	}
+	if len(token) > maxToken {
+		return authenticationv1.UserInfo{}, fmt.Errorf("invalid bearer token: %d bytes are too many", len(token))
 	}
 	status, err := t.known.get(r.Context(), []byte(token), func(ctx context.Context) (authenticationv1.TokenReviewStatus, time.Duration, error) {
 		status, err := t.review(ctx, token)

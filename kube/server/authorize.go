@@ -20,7 +20,7 @@ type access struct {
 }
 
 func newAccess(api AccessReviewer, allow, deny time.Duration, c clock.Clock) *access {
-	return &access{api, allow, deny, newMemory[bool](c), retry{c}}
+	return &access{api, allow, deny, newMemory(c, func(allowed bool) bool { return !allowed }), retry{c}}
 }
 
 func review(user authenticationv1.UserInfo, verb, node, subresource string) authorizationv1.SubjectAccessReviewSpec {

@@ -34,7 +34,10 @@ func (h Handlers) debugging(mux *http.ServeMux) {
 	if h.SetVerbosity != nil {
 		mux.HandleFunc("/debug/flags/v", h.serveVerbosity)
 	}
-	if h.LogDir != "" {
+	switch {
+	case h.NoNodeLogs:
+		mux.HandleFunc("/logs/", disabled("logs endpoint is disabled."))
+	case h.LogDir != "":
 		mux.HandleFunc("GET /logs", http.RedirectHandler("/logs/", http.StatusMovedPermanently).ServeHTTP)
 		mux.HandleFunc("GET /logs/", h.serveNodeLogs)
 	}

@@ -14,9 +14,9 @@
 //	POST     /run/{namespace}/{pod}[/{uid}]/{container}
 //	GET      /healthz[/{check}]  /readyz[/{check}]                 ?verbose ?exclude=
 //	GET      /configz
-//	GET      /metrics  /metrics/resource  /metrics/probes
+//	GET      /metrics  /metrics/resource  /metrics/probes  /metrics/slis
 //	GET POST /stats/summary                                        ?only_cpu_and_memory=true
-//	GET      /logs/{path}                                          files of the node
+//	GET      /logs/{path}                                          files of the node; ?query= logs of its services
 //	GET      /debug/pprof/
 //
 // New is the API as a handler, for the loopback debug port. Serve is the API on the network:

@@ -24,12 +24,14 @@ func (h Handlers) health(mux *http.ServeMux) {
 	if h.Ready != nil {
 		ready = append(ready, check{"ready", h.Ready})
 	}
-	group(mux, "healthz", healthy)
-	group(mux, "readyz", ready)
+	seen := newIndicators()
+	mux.Handle("GET /metrics/slis", seen)
+	group(mux, "healthz", healthy, seen)
+	group(mux, "readyz", ready, seen)
 }
 
-func group(mux *http.ServeMux, path string, checks []check) {
-	serve := func(w http.ResponseWriter, r *http.Request) { serveChecks(w, r, path, checks) }
+func group(mux *http.ServeMux, path string, checks []check, seen *indicators) {
+	serve := func(w http.ResponseWriter, r *http.Request) { serveChecks(w, r, path, checks, seen.observe) }
 	mux.HandleFunc("GET /"+path, serve)
 	mux.HandleFunc("GET /"+path+"/{$}", serve)
 	mux.HandleFunc("GET /"+path+"/{check}", func(w http.ResponseWriter, r *http.Request) {
@@ -38,19 +40,23 @@ func group(mux *http.ServeMux, path string, checks []check) {
 			http.Error(w, fmt.Sprintf("no check %q, there are: %s", r.PathValue("check"), names(checks)), http.StatusNotFound)
 			return
 		}
-		serveChecks(w, r, path, checks[i:i+1])
+		serveChecks(w, r, path, checks[i:i+1], func(string, string, error) {}) // as the kubelet: the whole counts
 	})
 }
 
 // serveChecks answers "ok" or, asked to be verbose or when a check fails, a line for each check. Unlike the
 // kubelet's, a failed line gives the reason: whoever may ask for health may know it.
-func serveChecks(w http.ResponseWriter, r *http.Request, path string, checks []check) {
+func serveChecks(w http.ResponseWriter, r *http.Request, path string, checks []check, observe func(check, kind string, err error)) {
 	var lines strings.Builder
 	excluded, failed := r.URL.Query()["exclude"], false
 	for _, c := range checks {
 		if slices.Contains(excluded, c.name) {
 			fmt.Fprintf(&lines, "[+]%s excluded: ok\n", c.name)
-		} else if err := c.run(); err != nil {
+			continue
+		}
+		err := c.run()
+		observe(c.name, path, err)
+		if err != nil {
 			failed = true
 			fmt.Fprintf(&lines, "[-]%s failed: %v\n", c.name, err)
 		} else {

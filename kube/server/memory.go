@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// remembered is how many answers are kept; whoever sends many wrong tokens only pushes out other answers.
+	// remembered is how many answers are kept, and as many weak ones.
 	remembered = 8192
 	// askTimeout bounds all attempts to get one answer from the API server.
 	askTimeout = 10 * time.Second
@@ -25,7 +25,10 @@ const (
 type memory[V any] struct {
 	clock   clock.PassiveClock
 	answers *lru.Cache // [sha256.Size]byte -> timed[V]
-	asking  singleflight.Group
+	// weak are the answers that anybody can get, as many as he likes: they must not push out the others.
+	weak   *lru.Cache
+	isWeak func(V) bool
+	asking singleflight.Group
 }
 
 type timed[V any] struct {
@@ -33,8 +36,8 @@ type timed[V any] struct {
 	expires time.Time
 }
 
-func newMemory[V any](c clock.PassiveClock) *memory[V] {
-	return &memory[V]{clock: c, answers: lru.New(remembered)}
+func newMemory[V any](c clock.PassiveClock, isWeak func(V) bool) *memory[V] {
+	return &memory[V]{clock: c, answers: lru.New(remembered), weak: lru.New(remembered), isWeak: isWeak}
 }
 
 // get returns the answer for key, by ask if none is remembered. ask says for how long its answer holds; an error is not
@@ -53,7 +56,7 @@ func (m *memory[V]) get(ctx context.Context, key []byte, ask func(context.Contex
 		defer cancel()
 		v, ttl, err := ask(ctx)
 		if err == nil {
-			m.answers.Add(hash, timed[V]{v, m.clock.Now().Add(ttl)})
+			m.keep(hash, timed[V]{v, m.clock.Now().Add(ttl)})
 		}
 		return v, err
 	})
@@ -61,8 +64,21 @@ func (m *memory[V]) get(ctx context.Context, key []byte, ask func(context.Contex
 	return answer, err
 }
 
+// keep forgets what was known before: an answer may change its kind.
+func (m *memory[V]) keep(hash [sha256.Size]byte, answer timed[V]) {
+	to, other := m.answers, m.weak
+	if m.isWeak(answer.value) {
+		to, other = other, to
+	}
+	other.Remove(hash)
+	to.Add(hash, answer)
+}
+
 func (m *memory[V]) recall(hash [sha256.Size]byte) (v V, ok bool) {
 	got, found := m.answers.Get(hash)
+	if !found {
+		got, found = m.weak.Get(hash)
+	}
 	if !found {
 		return v, false
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"testing"
@@ -69,7 +70,7 @@ func TestRetryEndsWithItsContext(t *testing.T) {
 // TestOneQuestionForAll has the first of three requests go away while the answer is awaited.
 func TestOneQuestionForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory[string](clock.RealClock{})
+		m := newMemory(clock.RealClock{}, func(string) bool { return false })
 		first, leave := context.WithCancel(t.Context())
 		asked, release, answers := 0, make(chan struct{}), make(chan string, 3)
 		ask := func(ctx context.Context) (string, time.Duration, error) {
@@ -98,7 +99,7 @@ func TestOneQuestionForAll(t *testing.T) {
 // TestUnansweredQuestionEnds has an API server that never answers.
 func TestUnansweredQuestionEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, begin := newMemory[bool](clock.RealClock{}), time.Now()
+		m, begin := newMemory(clock.RealClock{}, func(bool) bool { return false }), time.Now()
 		_, err := m.get(t.Context(), []byte("k"), func(ctx context.Context) (bool, time.Duration, error) {
 			<-ctx.Done()
 			return true, time.Hour, ctx.Err()
@@ -107,4 +108,28 @@ func TestUnansweredQuestionEnds(t *testing.T) {
 			t.Errorf("%v after %s", err, time.Since(begin))
 		}
 	})
+}
+
+// Whoever has no token of worth can make as many wrong ones as he likes, and nobody else has to be asked about again.
+func TestWrongAnswersDoNotPushOutGoodOnes(t *testing.T) {
+	m := newMemory(clock.RealClock{}, func(good bool) bool { return !good })
+	ask := func(answer bool) func(context.Context) (bool, time.Duration, error) {
+		return func(context.Context) (bool, time.Duration, error) { return answer, time.Hour, nil }
+	}
+	if _, err := m.get(t.Context(), []byte("good"), ask(true)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 * remembered {
+		if _, err := m.get(t.Context(), fmt.Append(nil, "wrong", i), ask(false)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := m.get(t.Context(), []byte("good"), func(context.Context) (bool, time.Duration, error) {
+		return false, 0, errors.New("asked again")
+	}); err != nil || !got {
+		t.Errorf("%v, %v", got, err)
+	}
+	if n := m.weak.Len() + m.answers.Len(); n != remembered+1 {
+		t.Errorf("%d answers are kept", n)
+	}
 }

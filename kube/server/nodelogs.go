@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// serveNodeLogs serves files and directories below LogDir. The directory is opened for each request: it may be replaced.
+// serveNodeLogs serves files and directories below LogDir, and answers queries. The directory is opened for each request: it
+// may be replaced.
 func (h Handlers) serveNodeLogs(w http.ResponseWriter, r *http.Request) {
 	root, err := os.OpenRoot(h.LogDir)
 	if err != nil {
@@ -16,6 +17,9 @@ func (h Handlers) serveNodeLogs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() { _ = root.Close() }()
+	if h.LogQuery && h.serveLogQuery(w, r, logFiles{root}) {
+		return
+	}
 	http.StripPrefix("/logs", http.FileServerFS(logFiles{root})).ServeHTTP(w, r)
 }
 

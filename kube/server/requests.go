@@ -81,7 +81,7 @@ func rootOf(path string) string {
 	if parts[0] == "metrics" && len(parts) > 1 {
 		parts[0] += "/" + parts[1]
 	}
-	if slices.Contains(roots(), parts[0]) || parts[0] == "metrics/resource" || parts[0] == "metrics/probes" {
+	if slices.Contains(roots(), parts[0]) || slices.Contains([]string{"metrics/probes", "metrics/resource", "metrics/slis"}, parts[0]) {
 		return parts[0]
 	}
 	return other

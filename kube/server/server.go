@@ -55,8 +55,12 @@ type Handlers struct {
 	Requests *RequestMetrics
 	// Metrics serves Prometheus metrics.
 	Metrics http.Handler
-	// LogDir is the directory whose files /logs/ serves, usually /var/log; none when empty.
-	LogDir string
+	// LogDir is the directory whose files /logs/ serves, usually /var/log; none when empty. LogQuery lets /logs/?query= ask for
+	// the logs of services, in Journal (nil: there is none) or in files below LogDir. NoNodeLogs refuses all of it with 405.
+	LogDir     string
+	LogQuery   bool
+	Journal    Journal
+	NoNodeLogs bool
 	// Profiling serves /debug/pprof.
 	Profiling bool
 	// NoDebugging is enableDebuggingHandlers: false of the kubelet: logs, exec and everything else that can look into
@@ -69,8 +73,22 @@ type Handlers struct {
 // Middleware wraps the whole server, for example to authenticate and authorize each request.
 type Middleware func(http.Handler) http.Handler
 
+// maxBody is more than any request of the kubelet's API has to say.
+const maxBody = 64 << 10
+
 // New returns the server as a handler. The first middleware is the outermost.
 func New(h Handlers, middleware ...Middleware) http.Handler {
+	handler := http.MaxBytesHandler(h.mux(), maxBody)
+	for _, wrap := range slices.Backward(middleware) {
+		handler = wrap(handler)
+	}
+	if h.Requests != nil {
+		handler = h.Requests.wrap(handler)
+	}
+	return handler
+}
+
+func (h Handlers) mux() *http.ServeMux {
 	mux := http.NewServeMux()
 	if h.Pods != nil {
 		mux.HandleFunc("GET /pods", servePods(h.Pods))
@@ -82,14 +100,7 @@ func New(h Handlers, middleware ...Middleware) http.Handler {
 	h.measured(mux)
 	h.debugging(mux)
 	h.zPages(mux)
-	var handler http.Handler = mux
-	for _, wrap := range slices.Backward(middleware) {
-		handler = wrap(handler)
-	}
-	if h.Requests != nil {
-		handler = h.Requests.wrap(handler)
-	}
-	return handler
+	return mux
 }
 
 func servePods(pods func(context.Context) ([]*corev1.Pod, error)) http.HandlerFunc {

@@ -188,3 +188,32 @@ func TestPodsDecode(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// What was asked for counts, as a whole; a check that was left out, or asked for by itself, does not.
+func TestIndicators(t *testing.T) {
+	var problem error
+	h := server.New(server.Handlers{Healthy: func() error { return problem }})
+	get(h, "/healthz")
+	get(h, "/healthz?exclude=ping")
+	get(h, "/healthz/ping")
+	get(h, "/readyz")
+	problem = errors.New("stuck")
+	get(h, "/healthz")
+	want := `kubernetes_healthcheck{name="ping",type="healthz"} 1
+kubernetes_healthcheck{name="ping",type="readyz"} 1
+kubernetes_healthcheck{name="syncloop",type="healthz"} 0
+kubernetes_healthchecks_total{name="ping",status="success",type="healthz"} 2
+kubernetes_healthchecks_total{name="ping",status="success",type="readyz"} 1
+kubernetes_healthchecks_total{name="syncloop",status="error",type="healthz"} 1
+kubernetes_healthchecks_total{name="syncloop",status="success",type="healthz"} 2
+`
+	var got strings.Builder
+	for line := range strings.Lines(get(h, "/metrics/slis").Body.String()) {
+		if !strings.HasPrefix(line, "#") {
+			got.WriteString(line)
+		}
+	}
+	if d := cmp.Diff(want, got.String()); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}

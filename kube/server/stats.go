@@ -24,7 +24,12 @@ func (h Handlers) measured(mux *http.ServeMux) {
 }
 
 func (h Handlers) serveSummary(w http.ResponseWriter, r *http.Request) {
-	only := r.FormValue("only_cpu_and_memory") == "true"
+	// Not FormValue, which keeps the files of a multipart body on disk.
+	if err := r.ParseForm(); err != nil {
+		http.Error(w, fmt.Sprintf("parse form failed: %v", err), http.StatusBadRequest)
+		return
+	}
+	only := r.Form.Get("only_cpu_and_memory") == "true"
 	summary, err := h.Stats(r.Context(), only)
 	if err != nil {
 		http.Error(w, fmt.Sprintf("Internal Error: %v", err), http.StatusInternalServerError)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	utilexec "k8s.io/utils/exec"
 )
@@ -123,18 +124,34 @@ func running(w http.ResponseWriter, pod *corev1.Pod, container string) *corev1.C
 	return status
 }
 
-func (h Handlers) serveExec(w http.ResponseWriter, r *http.Request) {
+// A session is what exec and attach ask for alike.
+type session struct {
+	options *remotecommand.Options
+	pod     *corev1.Pod
+	status  *corev1.ContainerStatus
+}
+
+// session reads the request; it answers the request itself when it returns nil.
+func (h Handlers) session(w http.ResponseWriter, r *http.Request) *session {
 	options, err := remotecommand.NewOptions(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
+		return nil
 	}
 	pod := h.pod(w, r)
 	if pod == nil {
-		return
+		return nil
 	}
 	status := running(w, pod, r.PathValue("container"))
 	if status == nil {
+		return nil
+	}
+	return &session{options, pod, status}
+}
+
+func (h Handlers) serveExec(w http.ResponseWriter, r *http.Request) {
+	s := h.session(w, r)
+	if s == nil {
 		return
 	}
 	command := r.URL.Query()["command"]
@@ -142,43 +159,39 @@ func (h Handlers) serveExec(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "you must specify at least one command for the container", http.StatusBadRequest)
 		return
 	}
-	upgraded(w, r, func(u *upgradable, r *http.Request) {
-		e := executor{options, func(ctx context.Context, s Streams) error {
-			return h.Exec(ctx, ExecRequest{pod, status.Name, status.ContainerID, int(status.RestartCount), command, s})
-		}}
-		if offers(r, protocolV5) {
-			h.serveV5(u, r, e, execStatus)
-			return
-		}
-		remotecommand.ServeExec(u, r, e, pod.Name, string(pod.UID), status.Name, command, options,
+	run := func(ctx context.Context, streams Streams) error {
+		return h.Exec(ctx, ExecRequest{s.pod, s.status.Name, s.status.ContainerID, int(s.status.RestartCount), command, streams})
+	}
+	h.serveSession(w, r, executor{s.options, run}, execStatus, func(u *upgradable, r *http.Request, e executor) {
+		remotecommand.ServeExec(u, r, e, s.pod.Name, string(s.pod.UID), s.status.Name, command, s.options,
 			h.streamIdle(), streamCreation, remotecommand.SupportedStreamingProtocols)
 	})
 }
 
 func (h Handlers) serveAttach(w http.ResponseWriter, r *http.Request) {
-	options, err := remotecommand.NewOptions(r)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+	s := h.session(w, r)
+	if s == nil {
 		return
 	}
-	pod := h.pod(w, r)
-	if pod == nil {
-		return
+	run := func(ctx context.Context, streams Streams) error {
+		return h.Attach(ctx, AttachRequest{s.pod, s.status.Name, s.status.ContainerID, int(s.status.RestartCount), streams})
 	}
-	status := running(w, pod, r.PathValue("container"))
-	if status == nil {
-		return
-	}
+	h.serveSession(w, r, executor{s.options, run}, attachStatus, func(u *upgradable, r *http.Request, e executor) {
+		remotecommand.ServeAttach(u, r, e, s.pod.Name, string(s.pod.UID), s.status.Name, s.options,
+			h.streamIdle(), streamCreation, remotecommand.SupportedStreamingProtocols)
+	})
+}
+
+// serveSession speaks version 5 itself; older has cri-streaming speak what the client knows.
+func (h Handlers) serveSession(
+	w http.ResponseWriter, r *http.Request, e executor, status func(error) metav1.Status, older func(*upgradable, *http.Request, executor),
+) {
 	upgraded(w, r, func(u *upgradable, r *http.Request) {
-		e := executor{options, func(ctx context.Context, s Streams) error {
-			return h.Attach(ctx, AttachRequest{pod, status.Name, status.ContainerID, int(status.RestartCount), s})
-		}}
 		if offers(r, protocolV5) {
-			h.serveV5(u, r, e, attachStatus)
+			h.serveV5(u, r, e, status)
 			return
 		}
-		remotecommand.ServeAttach(u, r, e, pod.Name, string(pod.UID), status.Name, options,
-			h.streamIdle(), streamCreation, remotecommand.SupportedStreamingProtocols)
+		older(u, r, e)
 	})
 }
 

@@ -1,0 +1,152 @@
+package server_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	stats "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
+
+	"github.com/wazlet/wazlet/kube/server"
+)
+
+// A stranger is told so and let go, though he has announced more than he sends: his connection is not kept for hours.
+func TestRefusedBodyIsNotAwaited(t *testing.T) {
+	n := serve(t, server.Auth{}, everything())
+	conn, err := tls.Dial("tcp", n.address, &tls.Config{RootCAs: n.ca.pool(), NextProtos: []string{"http/1.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprint(conn, "POST /exec/a/b/c HTTP/1.1\r\nHost: n\r\nContent-Length: 100000\r\n\r\nbegin"); err != nil {
+		t.Fatal(err)
+	}
+	from := bufio.NewReader(conn)
+	w, err := http.ReadResponse(from, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Body.Close()
+	if body, err := io.ReadAll(w.Body); err != nil || w.StatusCode != http.StatusUnauthorized || string(body) != "Unauthorized" {
+		t.Errorf("%s %q, %v", w.Status, body, err)
+	}
+	if rest, err := io.ReadAll(from); err != nil || len(rest) > 0 {
+		t.Errorf("after the answer: %q, %v; want the end of the connection", rest, err)
+	}
+}
+
+// Headers are bounded, and bodies: what nobody reads is not kept, on disk least of all.
+func TestHugeRequests(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	h := everything()
+	h.Stats = func(context.Context, bool) (*stats.Summary, error) { return &stats.Summary{}, nil }
+	h.SetVerbosity = func(int) { t.Error("somebody has set the verbosity") }
+	n := serve(t, server.Auth{}, h)
+	client := n.admin()
+
+	r := request(t, http.MethodGet, n.url("/pods"))
+	r.Header.Set("X-Huge", strings.Repeat("x", 2<<20))
+	if w, err := client.Do(r); err == nil { // HTTP/2 ends the stream instead
+		_ = w.Body.Close()
+		if w.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("a header of 2 MiB: %s", w.Status)
+		}
+	}
+
+	var form bytes.Buffer
+	m := multipart.NewWriter(&form)
+	file, err := m.CreateFormFile("file", "name")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.Write(make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		method, path, kind string
+		body               []byte
+		code               int
+	}{
+		{http.MethodPost, "/stats/summary", m.FormDataContentType(), form.Bytes(), 200},
+		{http.MethodPost, "/stats/summary", "application/x-www-form-urlencoded", []byte("a=" + strings.Repeat("x", 1<<20)), 400},
+		{http.MethodPut, "/debug/flags/v", "text/plain", bytes.Repeat([]byte("1"), 1<<20), 400},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), tc.method, n.url(tc.path), bytes.NewReader(tc.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", tc.kind)
+		if code, body := fetch(t, client, r); code != tc.code {
+			t.Errorf("%s %s with %d bytes: %d %.100q, want %d", tc.method, tc.path, len(tc.body), code, body, tc.code)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left on disk: %v, %v", left, err)
+	}
+}
+
+// The API server is not asked about what cannot be a token.
+func TestLongTokens(t *testing.T) {
+	tokens := &tokenAPI{}
+	n := serve(t, server.Auth{Tokens: tokens}, everything())
+	for _, length := range []int{16<<10 + 1, 500 << 10} {
+		r := request(t, http.MethodGet, n.url("/pods"))
+		r.Header.Set("Authorization", "Bearer "+strings.Repeat("x", length))
+		if code, _ := fetch(t, n.http(), r); code != http.StatusUnauthorized || tokens.count() != 0 {
+			t.Errorf("a token of %d bytes: %d after %d reviews", length, code, tokens.count())
+		}
+	}
+}
+
+// One client with many connections to a Pod takes them all with it.
+func TestManyForwardsOfOneClient(t *testing.T) {
+	const many = 100
+	for way := range tunnels() {
+		t.Run(way, func(t *testing.T) {
+			ended := make(chan struct{}, many)
+			n := serve(t, server.Auth{}, server.Handlers{
+				Pods: listing(pod("ns", "p")),
+				PortForward: func(ctx context.Context, _ server.PortForwardRequest, stream io.ReadWriteCloser) error {
+					_, _ = io.WriteString(stream, "!")
+					<-ctx.Done()
+					ended <- struct{}{}
+					return ctx.Err()
+				},
+			})
+			address, cut := n.proxy()
+			local, end, _ := forward(t, n, way, address, 80)
+			conns := make([]net.Conn, many)
+			for i := range conns {
+				conns[i] = dial(t, local)
+			}
+			for _, c := range conns {
+				if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cut()
+			for _, c := range conns {
+				await(t, ended, "end of a connection to the Pod")
+				_ = c.Close()
+			}
+			_ = end()
+		})
+	}
+}
