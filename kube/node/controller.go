@@ -32,6 +32,8 @@ type Controller struct {
 	mu      sync.Mutex
 	// written is the Node as our last request left it: what the informer has not seen yet.
 	written *corev1.Node
+	// rewritten is closed, and replaced, with each of them.
+	rewritten chan struct{}
 	// podCIDRs were told to OnPodCIDRs; cordoned was told as an Event.
 	podCIDRs []string
 	cordoned bool
@@ -56,7 +58,7 @@ func New(config Config) (*Controller, error) {
 	config = config.withDefaults()
 	c := &Controller{
 		config: config, log: config.Log.With(zap.String("node", config.NodeName)), clock: config.Clock,
-		registered: make(chan struct{}), nudge: make(chan struct{}, 1), gone: make(chan struct{}, 1),
+		registered: make(chan struct{}), nudge: make(chan struct{}, 1), gone: make(chan struct{}, 1), rewritten: make(chan struct{}),
 	}
 	c.nodes = c.informer()
 	return c, nil
@@ -104,6 +106,25 @@ func (c *Controller) pause(next time.Time) time.Duration {
 
 // Nudge makes the controller look at the node's state now, because something relevant has changed.
 func (c *Controller) Nudge() { signal(c.nudge) }
+
+// AwaitUnready waits until the API server has a Node that is not ready, for a node that is about to end. One that was never
+// registered has nothing to say. It is Config.Ready that must give the reason.
+func (c *Controller) AwaitUnready(ctx context.Context) error {
+	c.Nudge()
+	for {
+		c.mu.Lock()
+		rewritten := c.rewritten
+		c.mu.Unlock()
+		if node := c.Node(); node == nil || !isReady(node) {
+			return nil
+		}
+		select {
+		case <-rewritten:
+		case <-ctx.Done():
+			return fmt.Errorf("write that the node is not ready: %w", ctx.Err())
+		}
+	}
+}
 
 func signal(to chan<- struct{}) {
 	select {
@@ -176,6 +197,8 @@ func (c *Controller) Addresses() []corev1.NodeAddress {
 func (c *Controller) keep(node *corev1.Node) {
 	c.mu.Lock()
 	c.written = node
+	close(c.rewritten)
+	c.rewritten = make(chan struct{})
 	c.mu.Unlock()
 	c.seen(node)
 	c.registeredOnce.Do(func() { close(c.registered) })

@@ -196,6 +196,55 @@ func TestReadySoonAfterItCan(t *testing.T) {
 	})
 }
 
+// A node that ends says so before it is gone, however long the API server takes, and waits for nothing when it was never known.
+func TestAwaitUnready(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var problem atomic.Pointer[error]
+		var away atomic.Bool
+		client := newCluster(t)
+		client.deny("patch", "nodes", func() error {
+			if away.Load() {
+				return errors.New("connection refused")
+			}
+			return nil
+		})
+		config := testConfig(client)
+		config.Ready = func() error {
+			if e := problem.Load(); e != nil {
+				return *e
+			}
+			return nil
+		}
+		c, err := New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.AwaitUnready(t.Context()); err != nil {
+			t.Errorf("before it is registered: %v", err)
+		}
+		c, stop := start(t, config)
+		defer stop()
+		pass(time.Second)
+		if !isReady(client.node()) {
+			t.Fatal("the node is not ready")
+		}
+		shutdown := errors.New("node is shutting down")
+		problem.Store(&shutdown)
+		away.Store(true)
+		brief, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := c.AwaitUnready(brief); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("while the API server is away: %v", err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- c.AwaitUnready(t.Context()) }()
+		away.Store(false)
+		if err := <-ended; err != nil || isReady(client.node()) {
+			t.Errorf("%v; ready %v", err, isReady(client.node()))
+		}
+	})
+}
+
 func TestWritesOnlyNews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newCluster(t)
