@@ -120,10 +120,19 @@ func (a *root) onCommand(ctx actor.Context, c Command) {
 	case Refresh:
 		a.step(ctx, c)
 	case List:
-		select {
-		case c.Reply <- a.machine.list():
-		default: // no room, against the contract: blocking here would stop the node
-		}
+		answer(c.Reply, a.machine.list())
+	case Find:
+		answer(c.Reply, a.machine.get(c.UID))
+	case Count:
+		answer(c.Reply, a.machine.census())
+	}
+}
+
+// answer drops what there is no room for, against the contract: blocking here would stop the node.
+func answer[T any](to chan<- T, v T) {
+	select {
+	case to <- v:
+	default:
 	}
 }
 

@@ -35,7 +35,7 @@ func (t *turn) onApply(ev Apply) {
 		t.update(p, ev.Pod)
 	}
 	if ev.Pod.DeletionTimestamp != nil {
-		t.onRemove(Remove{UID: uid, Grace: deletionGrace(ev.Pod)})
+		t.end(uid, deletionGrace(ev.Pod))
 	}
 }
 
@@ -47,6 +47,7 @@ func over(p *corev1.Pod) bool {
 // update takes over a newer version of a known Pod.
 func (t *turn) update(p *pod, wanted *corev1.Pod) {
 	t.added[nameOfPod(wanted)]++ // should it have another name
+	p.unwanted = false
 	switch {
 	case p.stage == stageWaiting && over(wanted): // somebody has given it up before its turn came
 		p.wanted = wanted
@@ -117,8 +118,16 @@ func (t *turn) onRemove(ev Remove) {
 		t.clearOrphan(ev.UID)
 		return
 	}
-	p.next = nil
-	t.leave(p, ev.Grace, podactor.Rejection{})
+	p.unwanted = true
+	t.end(ev.UID, ev.Grace)
+}
+
+// end ends a Pod, if there is one, for good.
+func (t *turn) end(uid string, grace *time.Duration) {
+	if p := t.find(uid); p != nil {
+		p.next = nil
+		t.leave(p, grace, podactor.Rejection{})
+	}
 }
 
 // leave ends a Pod and forgets it; why is for its status, if it is not an ordinary deletion.
@@ -198,6 +207,7 @@ func (t *turn) clearOrphan(uid string) {
 	if !t.claimOrphan(uid) {
 		return
 	}
+	t.Orphans++
 	p := t.add(uid, nil)
 	t.move(p, stageClearing)
 	t.clear(p)

@@ -40,6 +40,7 @@ type node struct {
 	network Network
 	lastIP  netip.Addr // the address that was given last
 	seq     uint64     // source of orders and generations
+	Tally
 }
 
 // pod is one Pod as its node sees it.
@@ -57,6 +58,8 @@ type pod struct {
 	ip netip.Addr
 
 	here bool // an earlier daemon ran it, so there is room for it
+
+	unwanted bool // neither the API nor a manifest has it any more
 
 	ending bool // Terminate was sent, with grace and why
 	grace  time.Duration
@@ -268,6 +271,7 @@ func (t *turn) forget(p *pod) {
 		t.do(forgotten{p.wanted})
 	}
 	if p.next != nil && t.state != stateDraining {
+		t.again(p.next)
 		t.admit(t.add(p.uid, p.next))
 	}
 	t.connectWaiting()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +68,10 @@ func play(t *testing.T, script string) string {
 		if line == "" || strings.ContainsAny(line[:1], "#+>") {
 			fmt.Fprintln(&out, line)
 		}
+		if line == "> census" {
+			fmt.Fprint(&out, showCensus(m.census()))
+			continue
+		}
 		if ev, ok := strings.CutPrefix(line, "> "); ok {
 			for _, e := range m.step(parse(t, &m, ev, done), now) {
 				fmt.Fprintln(&out, "  "+show(e))
@@ -74,6 +79,23 @@ func play(t *testing.T, script string) string {
 		}
 	}
 	return out.String()
+}
+
+// showCensus is a line for each Pod, in order, and one for what was counted.
+func showCensus(c Census) string {
+	lines := make([]string, 0, len(c.Pods))
+	for _, s := range c.Pods {
+		name, unwanted := "-", ""
+		if s.Pod != nil {
+			name = s.Pod.Name
+		}
+		if s.Unwanted {
+			unwanted = ", unwanted"
+		}
+		lines = append(lines, fmt.Sprintf("  %s %s%s\n", name, s.Lifecycle, unwanted))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "") + fmt.Sprintf("  %+v\n", c.Tally)
 }
 
 // admitTest refuses Pods that are called bad, and more than one that is called big.

@@ -43,6 +43,15 @@ type Refresh struct{ Kind, Namespace, Name string }
 // List asks for all Pods with their current status. Reply needs room for one value.
 type List struct{ Reply chan<- []*corev1.Pod }
 
+// Find asks for one Pod with its current status; nil when there is none. Reply needs room for one value.
+type Find struct {
+	UID   string
+	Reply chan<- *corev1.Pod
+}
+
+// Count asks how the Pods stand. Reply needs room for one value.
+type Count struct{ Reply chan<- Census }
+
 func (Apply) command()   {}
 func (Remove) command()  {}
 func (Resync) command()  {}
@@ -50,4 +59,6 @@ func (Connect) command() {}
 func (Tune) command()    {}
 func (Drain) command()   {}
 func (List) command()    {}
+func (Find) command()    {}
+func (Count) command()   {}
 func (Refresh) command() {}

@@ -16,17 +16,28 @@ import (
 func (m *machine) list() []*corev1.Pod {
 	out := make([]*corev1.Pod, 0, len(m.pods))
 	for _, p := range m.pods {
-		if p.wanted == nil {
-			continue
+		if p.wanted != nil {
+			out = append(out, p.show())
 		}
-		c := p.wanted.DeepCopy()
-		p.status.DeepCopyInto(&c.Status)
-		out = append(out, c)
 	}
 	slices.SortFunc(out, func(a, b *corev1.Pod) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
 	})
 	return out
+}
+
+// get returns a copy of a Pod with its status, nil when there is none.
+func (m *machine) get(uid string) *corev1.Pod {
+	if p := m.pods[uid]; p != nil && p.wanted != nil {
+		return p.show()
+	}
+	return nil
+}
+
+func (p *pod) show() *corev1.Pod {
+	c := p.wanted.DeepCopy()
+	p.status.DeepCopyInto(&c.Status)
+	return c
 }
 
 // failedStatus is what becomes of the last status of a Pod that was given up.

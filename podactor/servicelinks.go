@@ -20,13 +20,19 @@ const (
 // apiServerService is how the API server is called in the namespace default. Every Pod knows it.
 const apiServerService = "kubernetes"
 
+// IsStatic tells whether a Pod comes from a file, and not from the API server.
+func IsStatic(p *corev1.Pod) bool {
+	source := p.Annotations[configSource]
+	return source != "" && source != apiSource
+}
+
 // serviceVariables sets the variables that tell where Services are: those of the Pod's namespace, unless it does not want
 // them, and the API server. A Pod that is not of the API server does not wait for it.
 func (s surroundings) serviceVariables(ctx context.Context, e *environment) error {
 	if s.objects == nil {
 		return nil
 	}
-	if source := s.pod.Annotations[configSource]; source != "" && source != apiSource {
+	if IsStatic(s.pod) {
 		over, cancel := context.WithCancel(ctx)
 		cancel()
 		if vars, err := s.serviceLinks(over); err == nil {

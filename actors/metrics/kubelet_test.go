@@ -61,3 +61,39 @@ kubelet_image_pull_duration_seconds_sum{image_size_in_bytes="GT100GB"} 1
 kubelet_image_pull_duration_seconds_sum{image_size_in_bytes="N/A"} 1
 `, scrape(t, m, "kubelet_image_pull_duration_seconds_sum"))
 }
+
+// What a kubelet's worker would do to a Pod is measured by its kind. A Pod that ends by itself was not ended by anybody, and
+// one that goes before it has begun was never created.
+func TestWorkOnPodsIsMeasured(t *testing.T) {
+	m := newMetrics(t, metrics.Config{})
+	at := func(s int) time.Time { return noon.Add(time.Duration(s) * time.Second) }
+	moves := func(uid string, s int, from, to, why string) {
+		m.Observe(actors.Transition{Time: at(s), Kind: actors.KindPod, Pod: actors.PodRef{UID: uid}, From: from, To: to, Why: why})
+	}
+	started := func(uid string, s int) {
+		m.Observe(actors.Notice{Time: at(s), Pod: actors.PodRef{UID: uid}, FieldPath: "spec.containers{c}", Reason: actors.ReasonStarted})
+	}
+	ended := func(uid string, s int) {
+		m.Observe(actors.Decision{Time: at(s), Pod: actors.PodRef{UID: uid}, Container: "c", Reason: actors.ReasonErrImagePull})
+	}
+	moves("runs", 0, "Admitting", "Preparing", "admitted")
+	moves("runs", 1, "Preparing", "Running", "prepared")
+	started("runs", 2)
+	started("runs", 50) // once more
+	moves("runs", 60, "Running", "Terminating", "deleted")
+	ended("runs", 90)
+	moves("runs", 91, "Terminating", "Ended", "nothing is left")
+
+	moves("no-image", 0, "Admitting", "Preparing", "admitted")
+	ended("no-image", 5)
+	moves("completes", 0, "Running", "Terminating", "all containers succeeded")
+	moves("completes", 100, "Terminating", "Finished", "Succeeded")
+	moves("too-soon", 0, "Admitting", "Preparing", "admitted")
+	moves("too-soon", 1, "Preparing", "Terminating", "deleted")
+	moves("too-soon", 4, "Terminating", "Ended", "nothing is left")
+	compare(t, `kubelet_pod_worker_duration_seconds_sum{operation_type="create"} 7
+kubelet_pod_worker_duration_seconds_count{operation_type="create"} 2
+kubelet_pod_worker_duration_seconds_sum{operation_type="kill"} 34
+kubelet_pod_worker_duration_seconds_count{operation_type="kill"} 2
+`, scrape(t, m, "kubelet_pod_worker_duration_seconds_sum", "kubelet_pod_worker_duration_seconds_count"))
+}

@@ -50,9 +50,10 @@ type Metrics struct {
 
 	kubelet kubelet
 
-	mu    sync.Mutex
-	types map[string]map[string]string // Pod UID, container: container_type
-	fresh map[string]bool              // UIDs of Pods that were admitted and never got as far as their containers
+	mu      sync.Mutex
+	types   map[string]map[string]string // Pod UID, container: container_type
+	fresh   map[string]bool              // UIDs of Pods that were admitted and never got as far as their containers
+	working map[string]work              // by Pod UID
 }
 
 // New returns metrics that are all zero.
@@ -60,7 +61,10 @@ func New(c Config) (*Metrics, error) {
 	if c.Clock == nil {
 		c.Clock = clock.RealClock{}
 	}
-	m := &Metrics{registry: prometheus.NewRegistry(), types: map[string]map[string]string{}, fresh: map[string]bool{}, kubelet: newKubelet()}
+	m := &Metrics{
+		registry: prometheus.NewRegistry(), types: map[string]map[string]string{}, fresh: map[string]bool{}, working: map[string]work{},
+		kubelet: newKubelet(),
+	}
 	m.counters()
 	all := []prometheus.Collector{
 		m.started, m.terminated, m.restarts, m.backoff, m.transitions, m.crashes, m.letters, m.notices,
@@ -68,7 +72,7 @@ func New(c Config) (*Metrics, error) {
 	}
 	if c.Node != "" {
 		name := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "kubelet_node_name", Help: "The node's name. The count is always 1.",
+			Name: "kubelet_node_name", Help: "[ALPHA] The node's name. The count is always 1.",
 		}, []string{"node"})
 		name.WithLabelValues(c.Node).Set(1)
 		all = append(all, name)
@@ -86,8 +90,8 @@ func (m *Metrics) counters() {
 	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
-	m.started = vec("kubelet_started_containers_total", "Containers started.", "container_type")
-	m.terminated = vec("kubelet_terminated_containers_total", "Containers that ran and ended.", "container_type", "exit_code", "reason")
+	m.started = vec("kubelet_started_containers_total", "[ALPHA] Cumulative number of containers started", "container_type")
+	m.terminated = vec("kubelet_terminated_containers_total", "[ALPHA] Cumulative number of container terminations.", "container_type", "exit_code", "reason")
 	m.restarts = vec("wazlet_container_restarts_total", "Restarts that a supervisor decided after a container had run.", "reason")
 	m.backoff = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "wazlet_backoff_seconds", Help: "Delays of restarts and of retried pulls as decided; 0 is at once.",
@@ -129,6 +133,7 @@ func (m *Metrics) decision(d actors.Decision) {
 	if d.Container == "" {
 		return
 	}
+	m.done(d.Pod.UID, workCreate, d.Time)
 	if neverRan(d.Reason) {
 		m.kubelet.containerErrors.WithLabelValues(m.containerType(d.Pod.UID, d.Container), string(d.Reason)).Inc()
 		return
@@ -161,6 +166,7 @@ func (m *Metrics) notice(n actors.Notice) {
 	if n.Reason != actors.ReasonStarted {
 		return
 	}
+	m.done(n.Pod.UID, workCreate, n.Time)
 	if kind, name := parseFieldPath(n.FieldPath); name != "" {
 		m.started.WithLabelValues(kind).Inc()
 		m.remember(n.Pod.UID, name, kind)
@@ -183,10 +189,7 @@ func parseFieldPath(path string) (containerType, name string) {
 	}
 }
 
-const (
-	ordinary = "container"
-	podEnded = "Ended" // the pod actor's last state
-)
+const ordinary = "container"
 
 // remember keeps what kind of container this is for when it ends, ordinary ones excepted.
 func (m *Metrics) remember(uid, container, kind string) {
@@ -206,6 +209,7 @@ func (m *Metrics) forget(uid string) {
 	defer m.mu.Unlock()
 	delete(m.types, uid)
 	delete(m.fresh, uid)
+	delete(m.working, uid)
 }
 
 func (m *Metrics) containerType(uid, container string) string {

@@ -37,11 +37,11 @@ func newScrape(c Config) *scrape {
 	}
 	return &scrape{
 		Config:            c,
-		runningPods:       desc("kubelet_running_pods", "Pods with a running container."),
-		runningContainers: desc("kubelet_running_containers", "Containers by state.", "container_state"),
-		desiredPods:       desc("kubelet_desired_pods", "Pods that the node was told to run; static ones do not come from the API server.", "static"),
-		activePods:        desc("kubelet_active_pods", "Pods that are not over; static ones do not come from the API server.", "static"),
-		mirrorPods:        desc("kubelet_mirror_pods", "Static Pods, each of which has a mirror in a cluster."),
+		runningPods:       desc("kubelet_running_pods", "[ALPHA] Number of pods that have a running pod sandbox"),
+		runningContainers: desc("kubelet_running_containers", "[ALPHA] Number of containers currently running", "container_state"),
+		desiredPods:       desc("kubelet_desired_pods", "[ALPHA] The number of pods the kubelet is being instructed to run. static is true if the pod is not from the apiserver.", "static"),
+		activePods:        desc("kubelet_active_pods", "[ALPHA] The number of pods the kubelet considers active and which are being considered when admitting new pods. static is true if the pod is not from the apiserver.", "static"),
+		mirrorPods:        desc("kubelet_mirror_pods", "[ALPHA] The number of mirror pods the kubelet will try to create (one per admitted static pod)"),
 		actors:            desc("wazlet_actors", "Actors alive.", "kind"),
 		length:            desc("wazlet_actor_mailbox_messages", "Messages that wait in mailboxes.", "kind"),
 		highWater:         desc("wazlet_actor_mailbox_high_water", "Largest number of messages that ever waited in one mailbox of the actors alive.", "kind"),

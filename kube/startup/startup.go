@@ -52,16 +52,20 @@ type span struct{ from, to time.Time }
 
 // New returns a Tracker that knows no Pod.
 func New() *Tracker {
-	buckets := []float64{0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 120, 180, 240, 300, 360, 480, 600, 900, 1200, 1800, 2700, 3600}
 	histogram := func(name, what string) prometheus.Histogram {
-		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Buckets: buckets, Help: "[ALPHA] Duration in seconds to start a pod, " +
+		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Buckets: buckets(), Help: "[ALPHA] Duration in seconds to start a pod" +
 			what + " time to pull images and run init containers, measured from pod creation timestamp to when all its containers are " +
 			"reported as started and observed via watch"})
 	}
 	return &Tracker{
-		sli: histogram("kubelet_pod_start_sli_duration_seconds", "excluding"), pods: map[types.UID]*start{},
-		total: histogram("kubelet_pod_start_total_duration_seconds", "including"),
+		sli: histogram("kubelet_pod_start_sli_duration_seconds", ", excluding"), pods: map[types.UID]*start{},
+		total: histogram("kubelet_pod_start_total_duration_seconds", " since creation, including"),
 	}
+}
+
+// buckets are the kubelet's for everything that has to do with the start of a Pod.
+func buckets() []float64 {
+	return []float64{0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 120, 180, 240, 300, 360, 480, 600, 900, 1200, 1800, 2700, 3600}
 }
 
 // Describe implements prometheus.Collector.

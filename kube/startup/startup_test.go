@@ -42,11 +42,11 @@ func running(p *corev1.Pod, n int) *corev1.Pod {
 	return p
 }
 
-// sums are the sum and the count of both histograms.
-func sums(t *testing.T, tr *startup.Tracker) []string {
+// sums are the sum and the count of each histogram.
+func sums(t *testing.T, of prometheus.Collector) []string {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	if err := registry.Register(tr); err != nil {
+	if err := registry.Register(of); err != nil {
 		t.Fatal(err)
 	}
 	w := httptest.NewRecorder()

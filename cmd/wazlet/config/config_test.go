@@ -162,7 +162,7 @@ images:
   - ok.example:5000
   - "http://bad"
   gc: {highPercent: 70, lowPercent: 80}
-kubeletServer: {address: localhost, port: 70000}
+kubeletServer: {address: localhost, port: 70000, systemLogs: {enabled: false, query: true, dir: log}}
 logging: {level: loud, format: xml}
 guestLimits: {openFiles: 3, outputBytesPerSecond: 1}
 `, []string{
@@ -185,6 +185,8 @@ guestLimits: {openFiles: 3, outputBytesPerSecond: 1}
 			`f:20: images.gc.lowPercent: must be less than images.gc.highPercent, which is 70 (got 80)`,
 			`f:21: kubeletServer.address: must be an IP address such as 127.0.0.1 or ::1 (got "localhost")`,
 			`f:21: kubeletServer.port: must be between 0 and 65535 (got 70000)`,
+			`f:21: kubeletServer.systemLogs.dir: must be an absolute path (got "log")`,
+			`f:21: kubeletServer.systemLogs.query: needs systemLogs.enabled (got true)`,
 			`f:22: logging.level: must be one of "debug", "info", "warn", "error" (got "loud")`,
 			`f:22: logging.format: must be one of "json", "text" (got "xml")`,
 		}},
@@ -265,6 +267,7 @@ func TestFlagsOverride(t *testing.T) {
 		t.Fatal(err)
 	}
 	want.ManifestDir, want.RootDir, want.PodLogsDir = filepath.Join(cwd, "rel/dir"), "/r", "/r/log"
+	want.KubeletServer.SystemLogs.Dir = "/r/log"
 	if d := cmp.Diff(want, c); d != "" {
 		t.Error(d)
 	}

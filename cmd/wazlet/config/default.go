@@ -86,6 +86,7 @@ func (h Host) base() NodeConfiguration {
 		KubeletServer: KubeletServer{
 			Listener:           Listener{Address: "0.0.0.0", Port: 10250},
 			ServingCertificate: ServingCertificate{Mode: string(certs.ServingCSR)},
+			SystemLogs:         SystemLogs{Enabled: true},
 		},
 		Debug:   Listener{Address: "127.0.0.1", Port: 10248},
 		Logging: Logging{Level: LevelInfo, Format: FormatJSON},
@@ -106,6 +107,12 @@ func (h Host) complete(c NodeConfiguration) NodeConfiguration {
 		c.PodLogsDir = "/var/log/pods"
 		if !h.Root {
 			c.PodLogsDir = filepath.Join(c.RootDir, "log")
+		}
+	}
+	if c.KubeletServer.SystemLogs.Dir == "" {
+		c.KubeletServer.SystemLogs.Dir = "/var/log"
+		if !h.Root {
+			c.KubeletServer.SystemLogs.Dir = c.PodLogsDir
 		}
 	}
 	if c.PodCIDR == "" && c.Kubeconfig == "" {

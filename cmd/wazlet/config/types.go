@@ -192,6 +192,19 @@ type KubeletServer struct {
 	ServingCertificate ServingCertificate `json:"servingCertificate"`
 	// ClientCAFile holds the authorities of client certificates in PEM. Default: the authority of the kubeconfig.
 	ClientCAFile string `json:"clientCAFile,omitempty"`
+	// SystemLogs is what /logs/ serves.
+	SystemLogs SystemLogs `json:"systemLogs"`
+}
+
+// SystemLogs are the logs of the node.
+type SystemLogs struct {
+	// Enabled serves the files of Dir; default true, like the kubelet's enableSystemLogHandler.
+	Enabled bool `json:"enabled"`
+	// Query answers /logs/?query= with what a service has written to the journal, or to a file in Dir; default false, like the
+	// kubelet's enableSystemLogQuery.
+	Query bool `json:"query"`
+	// Dir is where the files are. Default: /var/log, for other users than root podLogsDir.
+	Dir string `json:"dir"`
 }
 
 // ServingCertificate is a way to get a certificate.

@@ -207,6 +207,11 @@ func (c NodeConfiguration) validateServers() field.ErrorList {
 	if c.KubeletServer.ClientCAFile != "" {
 		all = append(all, absolute(kubelet.Child("clientCAFile"), c.KubeletServer.ClientCAFile)...)
 	}
+	logs := c.KubeletServer.SystemLogs
+	all = append(all, absolute(kubelet.Child("systemLogs", "dir"), logs.Dir)...)
+	if logs.Query && !logs.Enabled {
+		all = append(all, field.Invalid(kubelet.Child("systemLogs", "query"), logs.Query, "needs systemLogs.enabled"))
+	}
 	if c.Debug.Port != 0 && c.Debug == c.KubeletServer.Listener {
 		all = append(all, field.Invalid(debug.Child("port"), c.Debug.Port, "must not be the port of kubeletServer"))
 	}

@@ -41,14 +41,20 @@ const (
 	apiQPS    = 200
 	apiBurst  = 1000
 	unlimited = -1
+	// Anybody who reaches the kubelet's port can make the node ask about a token.
+	tokenQPS   = 20
+	tokenBurst = 50
 )
 
 // cluster is the membership in a cluster: what exists of the Kubernetes column when there is a kubeconfig.
 type cluster struct {
 	d      *daemon
 	client *certs.Client
-	// api serves all but Events and the Node, which have clients of their own: neither waits for statuses, nor they for it.
+	// api serves all but Events, the Node and who calls the node, which have clients of their own: none of them waits for
+	// statuses, nor they for it.
 	api     kubernetes.Interface
+	tokens  server.TokenReviewer
+	access  server.AccessReviewer
 	serving *certs.Serving
 	cas     func() *x509.CertPool
 	events  *events.Sink
@@ -118,6 +124,9 @@ func (c *cluster) makeServing(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("kubeletServer: %w", err)
 	}
+	if err := c.makeReviewers(); err != nil {
+		return err
+	}
 	if c.cas, err = c.authorities(); err != nil {
 		return fmt.Errorf("kubeletServer.clientCAFile: %w", err)
 	}
@@ -125,6 +134,20 @@ func (c *cluster) makeServing(ctx context.Context) (err error) {
 	if c.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", address); err != nil {
 		return fmt.Errorf("kubeletServer: %w", err)
 	}
+	return nil
+}
+
+// makeReviewers makes who judges the clients of the node. Strangers with wrong tokens, which are many, delay each other only.
+func (c *cluster) makeReviewers() error {
+	tokens, err := c.newAPI(tokenQPS, tokenBurst)
+	if err != nil {
+		return err
+	}
+	access, err := c.newAPI(unlimited, 0)
+	if err != nil {
+		return err
+	}
+	c.tokens, c.access = tokens.AuthenticationV1().TokenReviews(), access.AuthorizationV1().SubjectAccessReviews()
 	return nil
 }
 
@@ -212,12 +235,12 @@ func (c *cluster) makeIntake(ctx context.Context) (err error) {
 	c.pods, err = source.NewPods(source.PodsOptions{
 		Client: c.api, NodeName: d.Config.NodeName, OnSynced: c.merge.Synced,
 		OnChange: func(p *corev1.Pod) {
-			d.counted.seen(p)
+			d.counted.watched(p)
 			d.catchUp(ctx, p)
 			c.merge.Changed(p)
 			c.status.Observe(p)
 		},
-		OnGone:    func(p *corev1.Pod) { d.counted.starts.Forget(p.UID); c.merge.Gone(p); c.status.Observe(p) },
+		OnGone:    func(p *corev1.Pod) { d.counted.forget(p.UID); c.merge.Gone(p); c.status.Observe(p) },
 		OnProblem: func(err error) { d.log.Warn("watch pods", zap.Error(err)) },
 	})
 	if err != nil {
@@ -352,21 +375,42 @@ func (c *cluster) serve(ctx context.Context, services *sync.WaitGroup) {
 		d := c.d
 		err := server.Serve(ctx, c.listener,
 			server.TLSConfig{GetCertificate: c.serving.Certificate, ClientCAs: c.cas},
-			server.Auth{
-				NodeName: d.Config.NodeName, Tokens: c.api.AuthenticationV1().TokenReviews(),
-				Access: c.api.AuthorizationV1().SubjectAccessReviews(),
-			},
-			server.Handlers{
-				Pods: d.pods, RunningPods: d.runningPods, Logs: d.logs, Healthy: d.healthy, Ready: d.ready, Metrics: d.metrics,
-				PortForward: d.portForward, Stats: d.stats.Summary, Exec: d.exec, Attach: d.attach, Requests: d.counted.requests,
-				ProbeMetrics: server.NewProbeMetrics(d.started), // without a probe yet
-				ConfigZ:      func() any { return configZ(d.current.Load()) }, LogDir: d.Config.PodLogsDir, Profiling: true, Logger: d.log.Logger,
-				Status: &server.Status{Started: d.started, Version: KubernetesVersion}, Flags: d.Flags.Values, SetVerbosity: d.setVerbosity,
-			})
+			server.Auth{NodeName: d.Config.NodeName, Tokens: c.tokens, Access: c.access},
+			d.apiHandlers())
 		if err != nil {
 			d.die(fmt.Errorf("kubeletServer: %w", err))
 		}
 	})
+}
+
+// apiHandlers are what the kubelet's API serves.
+func (d *daemon) apiHandlers() server.Handlers {
+	h := server.Handlers{
+		Pods: d.pods, RunningPods: d.runningPods, Logs: d.logs, Healthy: d.healthy, Ready: d.ready, Metrics: d.metrics,
+		PortForward: d.portForward, Stats: d.stats.Summary, Exec: d.exec, Attach: d.attach, Requests: d.counted.requests,
+		ProbeMetrics: server.NewProbeMetrics(d.started), // without a probe yet
+		ConfigZ:      func() any { return configZ(d.current.Load()) }, Profiling: true, Logger: d.log.Logger,
+		Status: &server.Status{Started: d.started, Version: KubernetesVersion}, Flags: d.Flags.Values, SetVerbosity: d.setVerbosity,
+	}
+	logs := d.Config.KubeletServer.SystemLogs
+	h.LogDir, h.LogQuery, h.NoNodeLogs = logs.Dir, logs.Query, !logs.Enabled
+	if logs.Query {
+		h.Journal = server.FindJournal()
+	}
+	return h
+}
+
+// awaitUnready waits until the API server knows that the node is not ready, but not for long: a node without Pods is drained
+// before that is written.
+func (c *cluster) awaitUnready(ctx context.Context) {
+	if c == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, flushFor)
+	defer cancel()
+	if err := c.node.AwaitUnready(ctx); err != nil {
+		c.d.log.Warn("the end of the node was not written", zap.Error(err))
+	}
 }
 
 // flush waits until the last statuses are written, but not for long.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -17,6 +18,9 @@ import (
 	"github.com/wazlet/wazlet/kube/objects"
 	"github.com/wazlet/wazlet/kube/source"
 	"github.com/wazlet/wazlet/kube/status"
+	"github.com/wazlet/wazlet/moduleactor/bundle"
+	"github.com/wazlet/wazlet/nodeactor"
+	"github.com/wazlet/wazlet/podactor"
 )
 
 // What ends with the node is to be replaced on another one, so the scheduler must know before the Pods end.
@@ -36,6 +40,57 @@ func TestNodeThatDrainsIsNotReady(t *testing.T) {
 	if err := d.runtimeReady(); err == nil || err.Error() != "node is shutting down" {
 		t.Errorf("ready: %v", err)
 	}
+}
+
+// A node without Pods is drained at once, and is not ready in the API before it ends.
+func TestDrainOfAnEmptyNode(t *testing.T) {
+	cfg := config.Default()
+	d := &daemon{log: newLogger(cfg.Logging, io.Discard), network: &network{}, system: actors.New(actors.Options{}), cluster: testCluster(t)}
+	d.current.Store(&cfg)
+	d.cluster.d = d
+	var err error
+	d.node, err = nodeactor.Spawn(d.system, nodeactor.Config{
+		RootDir: t.TempDir(), NodeName: "n", MaxPods: 1, Supervision: cfg.Supervision,
+	}, nodeactor.Deps{
+		Guests: noGuests{}, Pod: func(podactor.Start) (*actor.Props, *actors.Handle) { panic("there is no Pod") },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		d.cluster.node.Run(ctx)
+	}()
+	<-d.cluster.node.Registered()
+	d.tell(nodeactor.Resync{})
+	if err := d.drain(ctx); err != nil {
+		t.Fatal(err)
+	}
+	written, err := d.cluster.api.CoreV1().Nodes().Get(ctx, "n", metav1.GetOptions{})
+	cancel()
+	<-ended
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range written.Status.Conditions {
+		if c.Type == corev1.NodeReady && c.Status != corev1.ConditionFalse {
+			t.Errorf("the drained node is %+v", c)
+		}
+	}
+	if err := d.system.StopTree(t.Context(), d.node); err != nil {
+		t.Error(err)
+	}
+}
+
+// noGuests is a runtime without any.
+type noGuests struct{}
+
+func (noGuests) Scan(string) ([]bundle.Found, error) { return nil, nil }
+
+func (noGuests) Adopt(context.Context, bundle.ID) (*bundle.Process, error) {
+	return nil, bundle.ErrNotRunning
 }
 
 // The address of a machine that had none when the daemon started is that of its Pods, too.
@@ -65,7 +120,7 @@ func TestAddressThatComesLate(t *testing.T) {
 func testCluster(t *testing.T) *cluster {
 	t.Helper()
 	client := fake.NewClientset()
-	c := &cluster{merge: source.NewMerge(source.MergeOptions{})}
+	c := &cluster{api: client, merge: source.NewMerge(source.MergeOptions{})}
 	var err error
 	if c.objects, err = objects.New(objects.Options{Client: client}); err != nil {
 		t.Fatal(err)
@@ -86,6 +141,12 @@ func testCluster(t *testing.T) *cluster {
 	})
 	c.node, err = node.New(node.Config{
 		Client: client, NodeName: "n", Version: "v", KubeletVersion: KubernetesVersion, Port: 10250, MaxPods: 1,
+		Ready: func() error {
+			if c.d == nil {
+				return nil
+			}
+			return c.d.runtimeReady()
+		},
 		Addresses: func() ([]corev1.NodeAddress, error) {
 			return []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.7"}}, nil
 		},

@@ -29,6 +29,8 @@ type kubeletConfiguration struct {
 	Authentication                   kubeletAuthentication `json:"authentication"`
 	Authorization                    map[string]string     `json:"authorization"`
 	EnableDebuggingHandlers          bool                  `json:"enableDebuggingHandlers"`
+	EnableSystemLogHandler           bool                  `json:"enableSystemLogHandler"`
+	EnableSystemLogQuery             bool                  `json:"enableSystemLogQuery"`
 	HealthzPort                      int                   `json:"healthzPort"`
 	HealthzBindAddress               string                `json:"healthzBindAddress"`
 	ImageGCHighThresholdPercent      int                   `json:"imageGCHighThresholdPercent"`
@@ -70,6 +72,7 @@ func configZ(c *config.NodeConfiguration) map[string]any {
 			Anonymous: map[string]bool{"enabled": false},
 		},
 		Authorization: map[string]string{"mode": "Webhook"}, EnableDebuggingHandlers: true,
+		EnableSystemLogHandler: c.KubeletServer.SystemLogs.Enabled, EnableSystemLogQuery: c.KubeletServer.SystemLogs.Query,
 		HealthzPort: c.Debug.Port, HealthzBindAddress: c.Debug.Address,
 		ImageGCHighThresholdPercent: c.Images.GC.HighPercent, ImageGCLowThresholdPercent: c.Images.GC.LowPercent,
 		VolumeStatsAggPeriod: metav1.Duration{Duration: stats.WalkPeriod}, MaxPods: c.MaxPods, PodCIDR: c.PodCIDR,

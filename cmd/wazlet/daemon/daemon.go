@@ -191,7 +191,7 @@ func (d *daemon) assemble() (err error) {
 	d.metrics, err = metrics.New(metrics.Config{
 		Actors:   func() []actors.Info { return d.system.Registry().Snapshot() },
 		Counters: func() actors.Counters { return d.system.Counters() },
-		Pods:     d.pods, Node: c.NodeName, Others: d.counted.collectors(),
+		Pods:     d.pods, Node: c.NodeName, Others: append(d.counted.collectors(), newCensus(d.census)),
 	})
 	if err != nil {
 		return fmt.Errorf("make metrics: %w", err)
@@ -210,7 +210,8 @@ func (d *daemon) assemble() (err error) {
 func (d *daemon) spawn() (err error) {
 	c := d.Config
 	modules := moduleactor.Config{
-		Images: d.images, Runtime: moduleactor.FromBundle(d.runtime), RootDir: c.RootDir,
+		Images:  countedImages{d.images, d.counted.operations},
+		Runtime: countedRuntime{moduleactor.FromBundle(d.runtime), d.counted.operations}, RootDir: c.RootDir,
 		LogMaxBytes: logMaxBytes, LogMaxFiles: logMaxFiles,
 		GuestLimits: bundle.GuestLimits{OpenFiles: c.GuestLimits.OpenFiles, OutputBytesPerSecond: c.GuestLimits.OutputBytesPerSecond},
 	}
@@ -262,21 +263,23 @@ func (d *daemon) connect(n nodeactor.Network, changed bool) {
 	}
 }
 
-// observe, onStatus and onEnded pass on to the cluster, if there is one.
+// observe, onStatus and onEnded count, and pass on to the cluster, if there is one.
 func (d *daemon) observe(e actors.Event) {
+	d.counted.observe(e)
 	if d.cluster != nil {
-		d.counted.observe(e)
 		d.cluster.observe(e)
 	}
 }
 
 func (d *daemon) onStatus(pod *corev1.Pod, s corev1.PodStatus) {
+	d.counted.status(pod, s)
 	if d.cluster != nil {
 		d.cluster.onStatus(pod, s)
 	}
 }
 
 func (d *daemon) onEnded(pod *corev1.Pod) {
+	d.counted.forget(pod.UID)
 	if d.cluster != nil {
 		d.cluster.onEnded(pod)
 	}
@@ -308,6 +311,11 @@ func (d *daemon) die(err error) {
 // pods lists the Pods of the node.
 func (d *daemon) pods(ctx context.Context) ([]*corev1.Pod, error) {
 	return actors.Ask(ctx, d.system, d.node, func(reply chan<- []*corev1.Pod) any { return nodeactor.List{Reply: reply} })
+}
+
+// pod finds a Pod, nil when there is none.
+func (d *daemon) pod(ctx context.Context, uid string) (*corev1.Pod, error) {
+	return actors.Ask(ctx, d.system, d.node, func(reply chan<- *corev1.Pod) any { return nodeactor.Find{UID: uid, Reply: reply} })
 }
 
 // runningPods lists the Pods that have a container running.
@@ -363,6 +371,7 @@ func (d *daemon) drain(ctx context.Context) error {
 	for {
 		select {
 		case <-done:
+			d.cluster.awaitUnready(ctx)
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()

@@ -23,7 +23,7 @@ func TestStartOfAPod(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{UID: "u", CreationTimestamp: metav1.NewTime(created)},
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c"}}},
 	}
-	c.seen(pod)
+	c.watched(pod)
 	ref := actors.PodRef{UID: "u"}
 	at := func(m int) time.Time { return created.Add(time.Duration(m) * time.Minute) }
 	for _, e := range []actors.Event{
@@ -41,7 +41,7 @@ func TestStartOfAPod(t *testing.T) {
 	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{
 		Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(created)},
 	}}}
-	c.seen(pod)
+	c.watched(pod)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(c.collectors()...)
 	w := httptest.NewRecorder()

@@ -9,22 +9,44 @@ import (
 	"strconv"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/wazlet/wazlet/kube/server"
 )
 
 // dialTimeout bounds the wait for a Pod's port, which is on this machine.
 const dialTimeout = 10 * time.Second
 
-// portForward connects a client to a port of a Pod.
+// portForward connects a client to a port of a Pod. Each connection asks for the Pod anew: the address of one that has ended
+// meanwhile may be another Pod's, to which the client was not let in.
 func (d *daemon) portForward(ctx context.Context, r server.PortForwardRequest, stream io.ReadWriteCloser) error {
-	return forward(ctx, r.Pod.Status.PodIP, r.Port, stream)
+	return d.counted.operations.measure(opPortForward, func() error {
+		pod, err := d.pod(ctx, string(r.Pod.UID))
+		if err != nil {
+			return err
+		}
+		address, err := addressOf(pod)
+		if err != nil {
+			return fmt.Errorf("failed to execute portforward: %w", err)
+		}
+		return forward(ctx, address, r.Port, stream)
+	})
+}
+
+// addressOf is the address that a Pod has as long as it is not over; nil is a Pod that is gone.
+func addressOf(pod *corev1.Pod) (string, error) {
+	switch {
+	case pod == nil || over(pod.Status.Phase):
+		return "", errors.New("the Pod has ended")
+	case pod.Status.PodIP == "":
+		return "", errors.New("the Pod has no address yet")
+	default:
+		return pod.Status.PodIP, nil
+	}
 }
 
 // forward copies in both directions until both have ended, or until ctx ends.
 func forward(ctx context.Context, ip string, port int32, stream io.ReadWriteCloser) error {
-	if ip == "" {
-		return errors.New("failed to execute portforward: the Pod has no address yet")
-	}
 	address := net.JoinHostPort(ip, strconv.Itoa(int(port)))
 	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", address)
 	if err != nil {

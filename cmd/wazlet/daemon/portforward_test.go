@@ -7,6 +7,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // client is the other side of a stream; closing the stream closes only what is sent to it.
@@ -99,12 +101,33 @@ func TestForwardSaysWhyNot(t *testing.T) {
 	port := int32(l.Addr().(*net.TCPAddr).Port) //nolint:gosec // a port
 	_ = l.Close()
 	for _, c := range []struct{ ip, want string }{
-		{"", "the Pod has no address yet"},
 		{"127.88.0.9", fmt.Sprintf("failed to connect to 127.88.0.9:%d: dial tcp 127.88.0.9:%d: connect: connection refused", port, port)},
 	} {
 		_, far := newClient()
 		if err := forward(t.Context(), c.ip, port, far); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("to %q: %v, want %q", c.ip, err, c.want)
+		}
+	}
+}
+
+// The address of a Pod that has ended may be another one's already.
+func TestAddressOf(t *testing.T) {
+	with := func(phase corev1.PodPhase, ip string) *corev1.Pod {
+		return &corev1.Pod{Status: corev1.PodStatus{Phase: phase, PodIP: ip}}
+	}
+	for _, tc := range []struct {
+		pod      *corev1.Pod
+		ip, want string
+	}{
+		{with(corev1.PodRunning, "10.0.0.2"), "10.0.0.2", ""},
+		{with(corev1.PodPending, ""), "", "the Pod has no address yet"},
+		{with(corev1.PodSucceeded, "10.0.0.2"), "", "the Pod has ended"},
+		{with(corev1.PodFailed, "10.0.0.2"), "", "the Pod has ended"},
+		{nil, "", "the Pod has ended"},
+	} {
+		ip, err := addressOf(tc.pod)
+		if ip != tc.ip || err == nil && tc.want != "" || err != nil && err.Error() != tc.want {
+			t.Errorf("%+v: %q, %v", tc.pod, ip, err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"net"
 	"net/http"
 	"strconv"
@@ -94,7 +95,7 @@ func (d *daemon) logs(ctx context.Context, r server.LogRequest, w io.Writer) err
 	case r.Options.SinceTime != nil:
 		o.SinceTime = *r.Options.SinceTime
 	case r.Options.SinceSeconds != nil:
-		o.SinceTime = time.Now().Add(-time.Duration(*r.Options.SinceSeconds) * time.Second)
+		o.SinceTime = time.Now().Add(-time.Duration(min(*r.Options.SinceSeconds, int64(math.MaxInt64/time.Second))) * time.Second)
 	}
 	var ended chan struct{}
 	if o.Follow {

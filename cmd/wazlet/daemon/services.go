@@ -45,7 +45,11 @@ func (d *daemon) watchManifests(ctx context.Context) {
 		return // the daemon is ending
 	}
 	err = source.New(source.Options{
-		Dir: d.Config.ManifestDir, NodeName: d.Config.NodeName, Known: known, OnPods: wanted,
+		Dir: d.Config.ManifestDir, NodeName: d.Config.NodeName, Known: known,
+		OnPods: func(pods []*corev1.Pod) {
+			d.counted.static(pods)
+			wanted(pods)
+		},
 		OnProblem: func(p source.Problem) { d.log.Error("manifest refused", zap.Error(p)) },
 	}).Run(ctx)
 	if err != nil {
@@ -90,6 +94,7 @@ func (d *daemon) collect(ctx context.Context, gc config.ImageGC) {
 		d.log.Warn("collect images", zap.Error(err))
 	}
 	if len(done.Images) > 0 {
+		d.counted.collected.WithLabelValues("space").Add(float64(len(done.Images)))
 		d.log.Info("images collected", zap.Strings("image", done.Images), zap.Int64("bytes", done.Bytes))
 	}
 }

@@ -17,8 +17,12 @@ func (d *daemon) exec(ctx context.Context, r server.ExecRequest) error {
 	sizes, stop := sizesOf(ctx, r.Resize)
 	defer stop()
 	id := bundle.ID{PodUID: string(r.Pod.UID), Container: r.Container, Attempt: r.Attempt}
-	code, err := d.runtime.Exec(ctx, id, bundle.ExecOptions{
-		Args: r.Command, Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, TTY: r.TTY, Resize: sizes,
+	code := 0
+	err := d.counted.operations.measure(opExec, func() (err error) {
+		code, err = d.runtime.Exec(ctx, id, bundle.ExecOptions{
+			Args: r.Command, Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, TTY: r.TTY, Resize: sizes,
+		})
+		return err
 	})
 	switch {
 	case errors.Is(err, bundle.ErrNotRunning):
@@ -36,7 +40,9 @@ func (d *daemon) attach(ctx context.Context, r server.AttachRequest) error {
 	sizes, stop := sizesOf(ctx, r.Resize)
 	defer stop()
 	id := bundle.ID{PodUID: string(r.Pod.UID), Container: r.Container, Attempt: r.Attempt}
-	err := d.runtime.Attach(ctx, id, bundle.AttachOptions{Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Resize: sizes})
+	err := d.counted.operations.measure(opAttach, func() error {
+		return d.runtime.Attach(ctx, id, bundle.AttachOptions{Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Resize: sizes})
+	})
 	switch {
 	case errors.Is(err, bundle.ErrNotRunning):
 		return fmt.Errorf("container %q in pod %q is not running", r.Container, r.Pod.Name)
