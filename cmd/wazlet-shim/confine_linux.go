@@ -67,10 +67,10 @@ func limitFiles() error {
 	return nil
 }
 
-// restrict allows the bundle, its module's part of the cache, the log and what was opened for the guest, by its descriptor: a name may lead
-// elsewhere by now.
+// restrict allows the bundle, the log and what was opened for the guest, by its descriptor: a name may lead elsewhere by now. Its module's
+// part of the cache can be read alone: other shims execute what is there.
 func (s *shim) restrict(opened []rootfs.Opened) error {
-	rules := []landlock.Rule{landlock.RWDirs(s.dir, s.cache()).WithRefer()}
+	rules := []landlock.Rule{landlock.RWDirs(s.dir).WithRefer(), landlock.RODirs(s.cache())}
 	if s.spec.Log != nil {
 		rules = append(rules, landlock.RWDirs(filepath.Dir(s.spec.Log.Path)).WithRefer())
 	}

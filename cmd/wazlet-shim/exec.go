@@ -120,7 +120,10 @@ func (e *execution) source(spec bundle.Spec, root *rootfs.FS) (engine.Source, er
 	if err != nil {
 		return engine.Source{}, err
 	}
-	return engine.Source{Code: code.bytes, Digest: spec.ModuleDigest, CacheDir: spec.CacheDir}, nil
+	return engine.Source{
+		Code: code.bytes, Digest: spec.ModuleDigest, CacheDir: spec.CacheDir, CacheReadOnly: true,
+		Meter: spec.Shim != "" || spec.Handler != nil, // as it was compiled
+	}, nil
 }
 
 // workingDir is what a relative name is relative to. WASI has no working directory; PWD stands for it.

@@ -148,6 +148,11 @@ func (i *instance) play() engine.Result {
 		}
 	}()
 	if err == nil {
+		p.cacheless.Do(func() {
+			if err := p.CacheError(); err != nil {
+				i.server.complain(i, err)
+			}
+		})
 		i.server.disk(func() { err = i.prepare() })
 	}
 	if stop, ok := errors.AsType[*engine.Stop](context.Cause(i.ctx)); ok {

@@ -74,6 +74,7 @@ func confined(dir string) int {
 	_, readVolume := os.ReadFile(filepath.Join(dir, "volume.moved", "file"))
 	write := func(name string) error { return os.WriteFile(filepath.Join(dir, name), nil, 0o600) }
 	_, readOutside := os.ReadFile(filepath.Join(dir, "outside", "file"))
+	_, readCache := os.ReadFile(filepath.Join(dir, "cache", "own", "file"))
 	_, readRoot := os.ReadFile(filepath.Join(dir, "rootfs", "file"))
 	dialer := net.Dialer{}
 	conn, dial := dialer.DialContext(context.Background(), "tcp", os.Args[2])
@@ -90,7 +91,10 @@ func confined(dir string) int {
 		{"read the volume", readVolume},
 		{"write the read-only root", write("rootfs/new")},
 		{"write the bundle", write("bundle/new")},
+		{"read its cache", readCache},
 		{"write its cache", write("cache/own/new")},
+		{"replace its cache", os.Rename(filepath.Join(dir, "bundle", "poison"), filepath.Join(dir, "cache", "own", "file"))},
+		{"remove its cache", os.Remove(filepath.Join(dir, "cache", "own", "file"))},
 		{"write the cache of another", write("cache/other/new")},
 		{"write the log", write("log/0.log")},
 		{"connect", dial},

@@ -25,7 +25,8 @@ type program struct {
 	loaded chan struct{} // closed once the rest is set
 	module *module
 	*engine.Program
-	err error
+	err       error
+	cacheless sync.Once // complains
 }
 
 func newPrograms() *programs { return &programs{known: map[string]*program{}} }
@@ -57,7 +58,9 @@ func (p *program) load(ctx context.Context, spec bundle.Spec) (err error) {
 	if p.module, err = openModule(spec.Module); err != nil {
 		return err
 	}
-	p.Program, err = engine.Load(ctx, engine.Source{Code: p.module.bytes, Digest: spec.ModuleDigest, CacheDir: spec.CacheDir, Meter: true})
+	p.Program, err = engine.Load(ctx, engine.Source{
+		Code: p.module.bytes, Digest: spec.ModuleDigest, CacheDir: spec.CacheDir, CacheReadOnly: true, Meter: true,
+	})
 	p.module.forget()
 	return err
 }

@@ -115,7 +115,7 @@ func (s *shim) run(ctx context.Context) engine.Result {
 		return startError(err)
 	}
 	p, err := engine.Load(ctx, engine.Source{
-		Code: code.bytes, Digest: s.spec.ModuleDigest, CacheDir: s.spec.CacheDir,
+		Code: code.bytes, Digest: s.spec.ModuleDigest, CacheDir: s.spec.CacheDir, CacheReadOnly: true,
 		Meter: s.spec.Handler != nil, // a request that spins must not stop the others
 	})
 	if err != nil {
@@ -159,7 +159,7 @@ func (s *shim) closeListeners() {
 	}
 }
 
-// cache is the part of the cache that this shim may use: what is there is executed by every shim that has its module.
+// cache is the part of the cache that this shim may read: what is there is executed by every shim that has its module.
 func (s *shim) cache() string { return engine.CacheOf(s.spec.CacheDir, s.spec.ModuleDigest) }
 
 // openRoot opens the file system that the spec describes.

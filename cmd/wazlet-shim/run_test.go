@@ -266,7 +266,7 @@ func TestConfine(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, f := range []string{"outside/file", "rootfs/file", "volume/file"} {
+	for _, f := range []string{"outside/file", "rootfs/file", "volume/file", "cache/own/file", "bundle/poison"} {
 		if err := os.WriteFile(filepath.Join(dir, f), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -292,7 +292,10 @@ read the root: true
 read the volume: true
 write the read-only root: false
 write the bundle: true
-write its cache: true
+read its cache: true
+write its cache: false
+replace its cache: false
+remove its cache: false
 write the cache of another: false
 write the log: true
 connect: false

@@ -34,8 +34,8 @@ type flight struct {
 // Compile fills the compile cache for a module in a process of its own, unless that was done before: one at a time for
 // each digest, bounded in number. It blocks and obeys ctx. An *InvalidModule is the module's fault.
 //
-// Shared shims run metered modules, which are compiled apart. A marker file in the cache says that it was done, and by which shim. That the cache itself lost the module since does no
-// harm: the shim that is to run it compiles it again.
+// Shared shims run metered modules, which are compiled apart. A marker file in the cache says that it was done, and by which shim. A module that is in the cache and cannot
+// be read does no harm but that the shims which run it compile it again: they may not write to the cache.
 func (r *Runtime) Compile(ctx context.Context, module, digest string, metered bool) error {
 	if !isDigest(digest) {
 		return fmt.Errorf("compile: digest: want sha256: and 64 hexadecimal digits (got %.80q)", digest)
@@ -54,6 +54,12 @@ func (r *Runtime) Compile(ctx context.Context, module, digest string, metered bo
 	case <-ctx.Done():
 		return fmt.Errorf("compile %s: %w", digest, context.Cause(ctx))
 	}
+}
+
+// Cached tells whether a cache has anything compiled of a module.
+func Cached(cacheDir, digest string) bool {
+	entries, err := os.ReadDir(filepath.Join(cacheDir, strings.TrimPrefix(digest, "sha256:")))
+	return err == nil && len(entries) > 0
 }
 
 // compilation is what is compiled.
@@ -113,7 +119,7 @@ func (r *Runtime) compile(ctx context.Context, c compilation) error {
 		return fmt.Errorf("compile %s: %w", c.digest, err)
 	}
 	marker := filepath.Join(r.cfg.CacheDir, c.marker())
-	if by, err := readBounded(marker); err == nil && string(by) == identity {
+	if by, err := readBounded(marker); err == nil && string(by) == identity && Cached(r.cfg.CacheDir, c.digest) {
 		return nil
 	}
 	select {

@@ -121,6 +121,16 @@ func TestCompileOnce(t *testing.T) {
 	if got := f.trace(); len(got) != 6 {
 		t.Errorf("trace %v, want a third run", got)
 	}
+	// Nor does it help against a cache that was emptied: who runs the module may not fill it.
+	if err := os.RemoveAll(filepath.Join(f.cfg.CacheDir, digest[len("sha256:"):], "code")); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Compile(t.Context(), path, digest, false); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.trace(); len(got) != 8 {
+		t.Errorf("trace %v, want a fourth run", got)
+	}
 }
 
 func TestCompileFails(t *testing.T) {

@@ -37,8 +37,10 @@ type Source struct {
 	// Digest is what Code must hash to, as Digest writes it; empty: anything.
 	Digest string
 	// CacheDir is where compiled modules are kept, each in a directory named by the module's sha256, so that whoever
-	// removes a module can remove its code. Its content is executed: only root may write there. Empty: no cache.
+	// removes a module can remove its code. Its content is executed: only who compiles may write there. Empty: no cache.
 	CacheDir string
+	// CacheReadOnly is set by who runs guests: what is not in the cache, or cannot be read there, is compiled and not kept.
+	CacheReadOnly bool
 	// Meter makes the guest count what it executes, so that Run's context ends it while it computes too, and Guest.CPU and
 	// Guest.CPUMillicores work. It takes about a quarter more time.
 	Meter bool
@@ -77,8 +79,8 @@ func CacheOf(cacheDir, digest string) string {
 	return filepath.Join(cacheDir, strings.TrimPrefix(digest, "sha256:"))
 }
 
-// Load compiles a module, or reads its code from the cache, and fills the cache. It blocks for seconds with large modules
-// and obeys ctx. A cache entry that cannot be read is deleted and compiled again; a cache that cannot be used at all is
+// Load compiles a module, or reads its code from the cache, and fills the cache unless it is read-only. It blocks for
+// seconds with large modules and obeys ctx. A cache entry that cannot be read is deleted and compiled again; a cache that cannot be used at all is
 // done without. The error is an *InvalidModule unless ctx ended it or the digest is wrong.
 func Load(ctx context.Context, src Source) (*Program, error) {
 	digest := Digest(src.Code)
@@ -96,15 +98,9 @@ func Load(ctx context.Context, src Source) (*Program, error) {
 		return compile(ctx, src, module, "")
 	}
 	dir := CacheOf(src.CacheDir, digest)
-	p, first := compile(ctx, src, module, dir)
+	p, first := src.compileCached(ctx, module, dir)
 	if first == nil || ctx.Err() != nil {
 		return p, first
-	}
-	// The cache or the module is at fault; a module that is refused is refused before the cache is looked at, and cheaply.
-	if err := removeAllIn(dir); err == nil {
-		if p, err = compile(ctx, src, module, dir); err == nil || ctx.Err() != nil {
-			return p, err
-		}
 	}
 	p, err = compile(ctx, src, module, "")
 	if err != nil {
@@ -112,6 +108,36 @@ func Load(ctx context.Context, src Source) (*Program, error) {
 	}
 	p.cacheErr = fmt.Errorf("cache of compiled modules %s: %w", dir, first)
 	return p, nil
+}
+
+var errEmpty = errors.New("it is empty")
+
+// compileCached compiles with the cache, which is emptied if that fails: the cache or the module is at fault; a module that is
+// refused is refused before the cache is looked at, and cheaply.
+func (s Source) compileCached(ctx context.Context, module *wasm.Module, dir string) (*Program, error) {
+	if s.CacheReadOnly && isEmpty(dir) { // to find out that it cannot be kept would take as long as to compile it
+		return nil, errEmpty
+	}
+	p, first := compile(ctx, s, module, dir)
+	if first == nil || ctx.Err() != nil || s.CacheReadOnly || removeAllIn(dir) != nil {
+		return p, first
+	}
+	p, err := compile(ctx, s, module, dir)
+	if err != nil && ctx.Err() == nil {
+		err = first
+	}
+	return p, err
+}
+
+// isEmpty tells whether a cache has nothing of wazero's, which keeps it in a directory of its version.
+func isEmpty(dir string) bool {
+	versions, _ := os.ReadDir(dir) // what cannot be read is as good as empty
+	for _, v := range versions {
+		if entries, _ := os.ReadDir(filepath.Join(dir, v.Name())); len(entries) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // removeAllIn empties a directory. The directory stays: whoever is confined to it could not make it again.

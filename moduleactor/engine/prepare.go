@@ -60,8 +60,10 @@ func (s Source) prepare(m *wasm.Module, dir string) (prepared, error) {
 	if err != nil {
 		return p, err
 	}
-	// The next start rewrites the module again if this fails; wazero tells of a cache that cannot be written.
-	_ = keep(path, p.code)
+	if !s.CacheReadOnly {
+		// The next start rewrites the module again if this fails; wazero tells of a cache that cannot be written.
+		_ = keep(path, p.code)
+	}
 	return p, nil
 }
 

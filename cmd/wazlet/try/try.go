@@ -88,13 +88,17 @@ func (o *options) run(c *cobra.Command, what string, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
+	defer func() { _ = bundle.RemoveTree(dir) }()
 	spec, err := o.spec(img, dir, args)
 	if err != nil {
 		return err
 	}
 	if err := bundle.WriteSpec(dir, spec); err != nil {
 		return err
+	}
+	if !bundle.Cached(spec.CacheDir, spec.ModuleDigest) {
+		// The guest's process may not write there. If this fails that process does it for itself, and says what is wrong.
+		_ = exec.CommandContext(c.Context(), shimPath, "compile", "--module", spec.Module, "--cache", spec.CacheDir).Run() //nolint:gosec // our own
 	}
 	if err := inForeground(c, shimPath, dir); err != nil {
 		return err
