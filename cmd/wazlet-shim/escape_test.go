@@ -4,7 +4,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -98,6 +100,55 @@ func TestNobodyEscapes(t *testing.T) {
 			})
 		}
 	}
+}
+
+// inodesBeside are those of the directory that the root is in, and of what is there.
+func inodesBeside(t *testing.T, root string) (inodes []string) {
+	t.Helper()
+	beside := filepath.Dir(root)
+	names := []string{beside, filepath.Dir(beside)}
+	for _, pattern := range []string{"*", "outside/*"} {
+		found, err := filepath.Glob(filepath.Join(beside, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, found...)
+	}
+	for _, name := range names {
+		info, err := os.Lstat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name != root {
+			inodes = append(inodes, strconv.FormatUint(info.Sys().(*syscall.Stat_t).Ino, 10))
+		}
+	}
+	return inodes
+}
+
+// TestNobodyEscapesByAnyCall does so with every call and path, and by directories as deep as one likes, which are removed with the Pod.
+func TestNobodyEscapesByAnyCall(t *testing.T) {
+	isolations(t, func(t *testing.T, d *daemon, shim string) {
+		spec := d.spec("main", 0, enginetest.C(t, "attack.c"), func(s *bundle.Spec) { s.Shim = shim })
+		besideRoot(t, spec.Rootfs)
+		spec.Args = append([]string{"attack", "all"}, inodesBeside(t, spec.Rootfs)...)
+		before := unharmed(t, spec.Rootfs)
+		if e := d.ended(d.start(spec, bundle.Limits{})); e.Reason != bundle.Completed {
+			t.Errorf("%+v", e)
+		}
+		if out := timestamp.ReplaceAllString(d.log(spec), ""); out != "stdout F tried enough, 0 leaks\n" {
+			t.Error(out)
+		}
+		if diff := cmp.Diff(before, unharmed(t, spec.Rootfs)); diff != "" {
+			t.Errorf("the surroundings changed: %s", diff)
+		}
+		if err := d.RemovePod(spec.PodUID); err != nil {
+			t.Error(err)
+		}
+		if left, err := os.ReadDir(filepath.Join(d.root, "trash")); err != nil || len(left) > 0 {
+			t.Errorf("left: %v, %v", left, err)
+		}
+	})
 }
 
 // A guest whose files cannot be opened asks again and again; the shim, whose log has no bound, says so once.

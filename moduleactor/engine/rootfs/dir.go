@@ -102,23 +102,33 @@ func (d *Dir) Open(guest string, flags int) (*File, *Dir, error) {
 		flags |= unix.O_DIRECTORY
 	}
 	// A FIFO must not block the open, and a terminal not become ours.
-	file, err := p.open(flags | unix.O_NONBLOCK | unix.O_NOCTTY)
+	open := p.open
+	if p.text != nil {
+		open = p.text.open
+	}
+	file, err := open(flags | unix.O_NONBLOCK | unix.O_NOCTTY)
 	if err != nil {
 		return nil, nil, err
 	}
-	f := &File{File: file, FD: int(file.Fd()), ReadOnly: p.readOnly}
-	err = retry(func() error { return unix.Fstat(f.FD, &f.Stat) })
+	f := &File{File: file, ReadOnly: p.readOnly}
+	if f.FD, err = fdOf(file); err == nil {
+		err = retry(func() error { return unix.Fstat(f.FD, &f.Stat) })
+	}
 	switch kind := f.Stat.Mode & unix.S_IFMT; {
 	case err == nil && kind == unix.S_IFREG:
 		return f, nil, nil
 	case err == nil && kind == unix.S_IFDIR:
-		_ = file.Close()
+		defer file.Close()
 		name := path.Join(d.name, guest)
 		if name == "." {
 			name = ""
 		}
-		sub, err := newDir(d.fs, p.mount, p.root, p.rel, name)
-		return nil, sub, err
+		// Not by its name, which may be that of a FIFO by now: to open one as a directory would wait for ever.
+		root, err := os.OpenRoot(descriptor(file))
+		if err != nil {
+			return nil, nil, err
+		}
+		return nil, &Dir{fs: d.fs, mount: p.mount, root: root, name: name}, nil
 	case err == nil:
 		err = unix.ENOTSUP
 	}
@@ -126,23 +136,15 @@ func (d *Dir) Open(guest string, flags int) (*File, *Dir, error) {
 	return nil, nil, err
 }
 
-func (p place) open(flags int) (*os.File, error) {
-	if p.text != nil {
-		return p.text.open(flags)
+// fdOf is the file's descriptor. Fd would make it blocking, and not all that calls itself a regular file has something to read: in
+// /proc and /sys some wait for it.
+func fdOf(f *os.File) (fd int, err error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
 	}
-	if flags&unix.O_NOFOLLOW == 0 || p.slash || p.rel == "." {
-		return p.root.OpenFile(p.rel, flags&^unix.O_NOFOLLOW, filePerm)
-	}
-	// os.Root has no way to say "do not follow".
-	var file *os.File
-	err := p.at(func(dir int, base string) error {
-		fd, err := unix.Openat(dir, base, flags|unix.O_CLOEXEC, filePerm)
-		if err == nil {
-			file = os.NewFile(uintptr(fd), base)
-		}
-		return err
-	})
-	return file, err
+	err = raw.Control(func(n uintptr) { fd = int(n) })
+	return fd, err
 }
 
 // Stat describes what the path leads to, a symbolic link itself if it is not to be followed.

@@ -65,7 +65,9 @@ func openPart(dir int, name, path string) (*os.File, error) {
 }
 
 // descriptor is a path that leads to the open file.
-func descriptor(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }
+func descriptor(f *os.File) string { return descriptorPath(int(f.Fd())) }
+
+func descriptorPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
 // memoryFile is a file that is in no directory, and that nobody can change.
 func memoryFile(name, data string) (_ *os.File, err error) {
