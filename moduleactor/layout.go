@@ -48,7 +48,7 @@ func (j *job) layOut(ctx context.Context, img image.Image) (string, error) {
 		return "", fmt.Errorf("lay out %s: %w", j.id(), err)
 	}
 	rootfs := filepath.Join(dir, bundle.RootfsDir)
-	if err := os.RemoveAll(rootfs); err != nil {
+	if err := bundle.RemoveTree(rootfs); err != nil {
 		return "", fmt.Errorf("lay out %s: %w", j.id(), err)
 	}
 	if img.Rootfs == "" {

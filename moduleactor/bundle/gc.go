@@ -135,5 +135,5 @@ func moveToTrash(root, dir string) error {
 		_ = os.Remove(grave)
 		return err
 	}
-	return os.RemoveAll(grave)
+	return RemoveTree(grave)
 }

@@ -169,7 +169,7 @@ func New(cfg Config) (*Runtime, error) {
 			return nil, err
 		}
 	}
-	if err := os.RemoveAll(trashDir(cfg.Root)); err != nil {
+	if err := RemoveTree(trashDir(cfg.Root)); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -252,7 +252,7 @@ func Remove(root, podUID string) error {
 	if err != nil {
 		return fmt.Errorf("remove volumes: %w", err)
 	}
-	if err := os.RemoveAll(filepath.Join(podDir, dirName)); err != nil {
+	if err := bundle.RemoveTree(filepath.Join(podDir, dirName)); err != nil {
 		return fmt.Errorf("remove volumes: %w", err)
 	}
 	return nil
