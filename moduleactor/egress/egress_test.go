@@ -173,8 +173,18 @@ func TestCheck(t *testing.T) {
 			[]string{"a.example"},
 			"connection to 169.254.169.254:80 (a.example) refused: the node's egress.deny has 169.254.0.0/16",
 		},
-		"the node does not allow": {"*", "*.corp", "", "192.0.2.1:80", []string{"a.example"}, "connection to 192.0.2.1:80 (a.example) refused: it is not in the node's egress.allow"},
-		"the node allows by name": {"192.0.2.0/24", "*.corp", "", "192.0.2.1:80", []string{"db.corp"}, ""},
+		"what the node denies, through NAT64": {
+			"*", "*", "169.254.0.0/16", "[64:ff9b::a9fe:a9fe]:80", nil, "connection to [64:ff9b::a9fe:a9fe]:80 refused: the node's egress.deny has 169.254.0.0/16",
+		},
+		"what the node denies, through a NAT64 of its own": {
+			"*", "*", "127.0.0.0/8", "[64:ff9b:1::127.0.0.1]:80", nil, "connection to [64:ff9b:1::7f00:1]:80 refused: the node's egress.deny has 127.0.0.0/8",
+		},
+		"what the node denies, through 6to4": {
+			"*", "*", "169.254.169.254:80", "[2002:a9fe:a9fe::1]:80", nil, "connection to [2002:a9fe:a9fe::1]:80 refused: the node's egress.deny has 169.254.169.254:80",
+		},
+		"what the node does not deny, through NAT64": {"*", "*", "127.0.0.0/8", "[64:ff9b::192.0.2.1]:80", nil, ""},
+		"the node does not allow":                    {"*", "*.corp", "", "192.0.2.1:80", []string{"a.example"}, "connection to 192.0.2.1:80 (a.example) refused: it is not in the node's egress.allow"},
+		"the node allows by name":                    {"192.0.2.0/24", "*.corp", "", "192.0.2.1:80", []string{"db.corp"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := egress.Policy{

@@ -69,8 +69,35 @@ func (p Policy) Check(to netip.AddrPort, names ...string) error {
 	if i := find(p.Deny); i >= 0 {
 		return &Refused{To: to, Names: known, Rule: p.Deny[i], ByNode: true}
 	}
+	if inner, ok := translated(to.Addr()); ok {
+		inner := netip.AddrPortFrom(inner, to.Port())
+		if i := slices.IndexFunc(p.Deny, func(r Rule) bool { return r.matches(inner, nil) }); i >= 0 {
+			return &Refused{To: to, Names: known, Rule: p.Deny[i], ByNode: true}
+		}
+	}
 	if find(p.Allow) < 0 {
 		return &Refused{To: to, Names: known, ByNode: true}
 	}
 	return nil
+}
+
+// The prefixes of IPv6 whose addresses a router turns into those of IPv4 that are in them: NAT64 (RFC 6052, RFC 8215), where they come
+// last, and 6to4, where they follow the prefix.
+var (
+	nat64      = netip.MustParsePrefix("64:ff9b::/96")   //nolint:gochecknoglobals // a constant
+	nat64Local = netip.MustParsePrefix("64:ff9b:1::/48") //nolint:gochecknoglobals // a constant
+	sixToFour  = netip.MustParsePrefix("2002::/16")      //nolint:gochecknoglobals // a constant
+)
+
+// translated is the address of IPv4 that one of IPv6 may lead to.
+func translated(a netip.Addr) (netip.Addr, bool) {
+	raw := a.As16()
+	switch {
+	case nat64.Contains(a), nat64Local.Contains(a):
+		return netip.AddrFrom4([4]byte(raw[12:])), true
+	case sixToFour.Contains(a):
+		return netip.AddrFrom4([4]byte(raw[2:6])), true
+	default:
+		return netip.Addr{}, false
+	}
 }

@@ -259,7 +259,7 @@ func TestFlagsOverride(t *testing.T) {
 	}
 	want := userHost.Default()
 	want.NodeName, want.MaxPods, want.PodCIDR = "from-file", 9, "10.0.0.0/8"
-	want.Egress.Deny = []string{"127.0.0.0/8", "169.254.0.0/16", "::1", "fe80::/10", "224.0.0.0/4", "255.255.255.255", "ff00::/8"}
+	want.Egress.Deny = []string{"127.0.0.0/8", "169.254.0.0/16", "::1", "fe80::/10", "224.0.0.0/4", "255.255.255.255", "ff00::/8", "fd00:ec2::254", "fd20:ce::254"}
 	want.Logging = Logging{Level: LevelDebug, Format: FormatText}
 	want.Debug, want.KubeletServer.Listener = Listener{"127.0.0.1", 0}, Listener{"0.0.0.0", 1234}
 	cwd, err := os.Getwd()

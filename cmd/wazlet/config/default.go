@@ -120,7 +120,7 @@ func (h Host) complete(c NodeConfiguration) NodeConfiguration {
 	}
 	if c.Egress.Deny == nil {
 		c.Egress.Deny = append(egress.Except("127.0.0.0/8", c.PodCIDR), "169.254.0.0/16", "::1", "fe80::/10",
-			"224.0.0.0/4", "255.255.255.255", "ff00::/8")
+			"224.0.0.0/4", "255.255.255.255", "ff00::/8", "fd00:ec2::254", "fd20:ce::254")
 	}
 	if c.Isolation.RuntimeClasses == nil {
 		c.Isolation.RuntimeClasses = map[string]IsolationMode{"wasm-shared": IsolationShared}

@@ -82,7 +82,7 @@ type Egress struct {
 	// Allow is what Pods may ask for; default everything.
 	Allow []string `json:"allow"`
 	// Deny is what no Pod gets. Default: loopback addresses, but for those of podCIDR, and link-local, multicast and broadcast
-	// ones.
+	// ones, and those at which clouds have metadata over IPv6.
 	Deny []string `json:"deny"`
 }
 
