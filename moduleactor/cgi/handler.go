@@ -128,6 +128,8 @@ func (x *exchange) run(ctx context.Context, stop context.CancelCauseFunc, in req
 // check refuses what no instance is needed for.
 func (x *exchange) check() *failure {
 	switch {
+	case x.r.ProtoMajor != 1: // net/http hands on how a client begins that knows HTTP/2 in advance
+		return &failure{status: http.StatusHTTPVersionNotSupported}
 	case x.r.Method == http.MethodConnect:
 		return &failure{status: http.StatusNotImplemented}
 	case strings.IndexByte(x.r.URL.Path, 0) >= 0:

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -55,11 +57,16 @@ func newHostile(t testing.TB, unstable bool) *hostile {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := New(Config{Args: []string{"a", "b"}, Env: []string{"K=V"}, Root: root, MaxFiles: 20, Signals: make(chan byte)})
+	in, err := New(Config{Args: []string{"a", "b"}, Env: []string{"K=V"}, Root: root, MaxFiles: 20, Signals: make(chan byte), Network: lonely()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	known := functions(unstable)
+	for name, versions := range extension() {
+		for i, f := range versions {
+			known[fmt.Sprintf("%s extension %d", name, i)] = f
+		}
+	}
 	h := &hostile{in: in, ctx: in.Context(ctx), mod: mod, known: known, names: slices.Sorted(maps.Keys(known))}
 	done := make(chan struct{})
 	close(done)
@@ -70,6 +77,16 @@ func newHostile(t testing.TB, unstable bool) *hostile {
 		}
 	})
 	return h
+}
+
+// lonely is a network in which nobody is reached but the guest's own Pod.
+func lonely() *Network {
+	nobody := errors.New("nobody")
+	return &Network{
+		Addresses: []netip.Addr{netip.AddrFrom4([4]byte{127, 88, 9, 9})},
+		Check:     func(netip.AddrPort, []string) error { return nobody },
+		Lookup:    func(context.Context, string) ([]netip.Addr, string, error) { return nil, "", nobody },
+	}
 }
 
 // call calls a function. Whatever the arguments are, it returns an errno or ends the guest.

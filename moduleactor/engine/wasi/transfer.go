@@ -37,7 +37,7 @@ func (in *Instance) transfer(d *descriptor, v *vectors, write bool) (total uint3
 		switch {
 		case errno == eagain && in.inputOver(d.object, write):
 			return total, esuccess
-		case errno == eagain && total == 0 && d.waits():
+		case errno == eagain && total == 0 && d.waits() && canWait(d.object):
 			in.waitFor(d.object, write)
 			errno = esuccess
 		case errno != esuccess || n < len(p):

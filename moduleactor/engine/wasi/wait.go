@@ -8,7 +8,13 @@ type interest struct {
 	write bool
 }
 
-// waitFor parks the guest until the object may be ready. Only a waiter ever says eagain.
+// canWait tells whether there is a way to wait for an object. Some files of /proc and /sys say eagain and cannot be waited for.
+func canWait(o object) bool {
+	_, ok := o.(waiter)
+	return ok
+}
+
+// waitFor parks the guest until the object, a waiter, may be ready.
 func (in *Instance) waitFor(o object, write bool) {
 	if w, ok := o.(waiter); ok {
 		in.wait([]interest{{w, write}}, forever)
