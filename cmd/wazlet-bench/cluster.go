@@ -89,7 +89,7 @@ func (t *tools) inside(ctx context.Context, plane, only string, counts []int) er
 	}
 	t.printf("\ncluster: control plane and nodes on this machine, load average %s\n", loadAverage())
 	t.printf("  %-8s %5s   %-44s %s\n", "", "Pods", "create to Ready: p50, p99, Pods/s", "delete to gone: p50, p99, Pods/s")
-	w, err := watchPods(ctx, client)
+	w, err := watchPods(ctx, client, meter{ours, plane})
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (t *tools) measure(ctx context.Context, w *watcher, c *contender, n int, ou
 	if n == 1 {
 		rounds = singles
 	}
-	before, err := w.writes(ctx)
+	before, err := w.requests(ctx)
 	if err != nil {
 		return err
 	}
@@ -137,6 +137,10 @@ func (t *tools) measure(ctx context.Context, w *watcher, c *contender, n int, ou
 		sum.add(r)
 	}
 	t.printf("  %-8s %5d   %-44s %s\n", c.name, n, &sum.created, &sum.deleted)
+	if c.name == "wazlet" {
+		pods := len(sum.created.each)
+		t.printf("  %-8s ms of CPU a Pod, to Ready: %s; to gone: %s\n", "", sum.created.cost.each(pods), sum.deleted.cost.each(pods))
+	}
 	if n != 100 {
 		return nil
 	}
@@ -146,11 +150,11 @@ func (t *tools) measure(ctx context.Context, w *watcher, c *contender, n int, ou
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	after, err := w.writes(ctx)
+	after, err := w.requests(ctx)
 	if err != nil {
 		return err
 	}
-	t.printf("  %-8s writes for each of these Pods, ours to create and delete it and the scheduler's included: %s\n", "", difference(before, after, n))
+	t.printf("  %-8s requests for each of these Pods, ours to create and delete it and the scheduler's included: %s\n", "", difference(before, after, n))
 	return nil
 }
 

@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
+
+	"github.com/wazlet/wazlet/moduleactor/bundle"
 )
 
 // share is something that a daemon and its shims take.
@@ -27,8 +29,8 @@ func (n *running) family() (cpu share[float64], pss share[uint64], err error) {
 		if !daemon && !worksIn(p, n.dir) {
 			continue
 		}
-		s, err := p.Stat()
-		if err != nil {
+		used, ok := bundle.ProcessUsage(p.PID)
+		if !ok {
 			continue // it has ended
 		}
 		r, err := smaps(p.PID)
@@ -36,10 +38,10 @@ func (n *running) family() (cpu share[float64], pss share[uint64], err error) {
 			continue
 		}
 		if daemon {
-			cpu.daemon, pss.daemon = s.CPUTime(), r.Pss
+			cpu.daemon, pss.daemon = used.CPU.Seconds(), r.Pss
 			continue
 		}
-		cpu.shims += s.CPUTime()
+		cpu.shims += used.CPU.Seconds()
 		pss.shims += r.Pss
 	}
 	return cpu, pss, nil

@@ -39,11 +39,12 @@ type watcher struct {
 	seen   chan sighting
 	ready  map[string]bool // of the informer's goroutine
 	serial int
+	costs  meter
 }
 
 // watchPods begins to watch; it ends with ctx.
-func watchPods(ctx context.Context, client kubernetes.Interface) (*watcher, error) {
-	w := &watcher{client: client, seen: make(chan sighting, 4096), ready: map[string]bool{}}
+func watchPods(ctx context.Context, client kubernetes.Interface, costs meter) (*watcher, error) {
+	w := &watcher{client: client, costs: costs, seen: make(chan sighting, 4096), ready: map[string]bool{}}
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(namespace))
 	pods := factory.Core().V1().Pods().Informer()
 	_, err := pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -82,10 +83,17 @@ func isReady(p *corev1.Pod) bool {
 	})
 }
 
-// half is what was measured of one half of a round: how long each Pod took, and all of them.
+// half is what was measured of one half of a round: how long each Pod took, and all of them, and what that cost.
 type half struct {
 	each []time.Duration
 	all  time.Duration
+	cost cost
+}
+
+func (h *half) add(o half) {
+	h.each = append(h.each, o.each...)
+	h.all += o.all
+	h.cost = h.cost.plus(o.cost)
 }
 
 func (h *half) String() string {
@@ -96,8 +104,8 @@ func (h *half) String() string {
 type result struct{ created, deleted half }
 
 func (r *result) add(o result) {
-	r.created = half{append(r.created.each, o.created.each...), r.created.all + o.created.all}
-	r.deleted = half{append(r.deleted.each, o.deleted.each...), r.deleted.all + o.deleted.all}
+	r.created.add(o.created)
+	r.deleted.add(o.deleted)
 }
 
 // round creates n Pods at once, waits until all are Ready, calls between, deletes them and waits until all are gone.
@@ -128,6 +136,10 @@ func (w *watcher) round(ctx context.Context, c contender, n int, between func() 
 func (w *watcher) half(ctx context.Context, names []string, gone bool, do func(context.Context, string) error) (half, error) {
 	ctx, cancel := context.WithTimeout(ctx, roundPatience)
 	defer cancel()
+	before, err := w.costs.read()
+	if err != nil {
+		return half{}, err
+	}
 	begin := time.Now()
 	began := make([]time.Time, len(names))
 	index := make(map[string]int, len(names))
@@ -147,7 +159,11 @@ func (w *watcher) half(ctx context.Context, names []string, gone bool, do func(c
 	if err := all.Wait(); err != nil {
 		return half{}, err
 	}
-	h := half{each: make([]time.Duration, len(names))}
+	after, err := w.costs.read()
+	if err != nil {
+		return half{}, err
+	}
+	h := half{each: make([]time.Duration, len(names)), cost: after.minus(before)}
 	last := begin
 	for i := range names {
 		h.each[i] = done[i].Sub(began[i])
@@ -191,8 +207,9 @@ var (
 	label       = regexp.MustCompile(`(\w+)="([^"]*)"`)
 )
 
-// writes are the requests so far, by verb and resource, that change something about Pods.
-func (w *watcher) writes(ctx context.Context) (map[string]float64, error) {
+// requests are those so far about Pods, by verb and resource, watches excepted, as the API server counts them: not those that
+// it refused before it looked at them.
+func (w *watcher) requests(ctx context.Context) (map[string]float64, error) {
 	text, err := w.client.Discovery().RESTClient().Get().AbsPath("/metrics").Do(ctx).Raw()
 	if err != nil {
 		return nil, err
@@ -212,8 +229,7 @@ func (w *watcher) writes(ctx context.Context) (map[string]float64, error) {
 			what += "/" + labels["subresource"]
 		}
 		n, err := strconv.ParseFloat(m[2], 64)
-		if err != nil || !slices.Contains([]string{"POST", "PUT", "PATCH", "APPLY", "DELETE"}, labels["verb"]) ||
-			!slices.Contains([]string{"pods", "events", "serviceaccounts"}, labels["resource"]) {
+		if err != nil || labels["verb"] == "WATCH" || !slices.Contains([]string{"pods", "events", "serviceaccounts"}, labels["resource"]) {
 			continue
 		}
 		out[what] += n
