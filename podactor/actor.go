@@ -79,8 +79,9 @@ type podActor struct {
 	saver     saver
 	// showing says that a showDue is on its way.
 	showing bool
-	// prepare is what waits for the first checkpoint, cleaning that everything is to be removed once nothing works on it.
-	prepare  *prepare
+	// early is what was prepared before there was a checkpoint, cleaning that everything is to be removed once nothing works
+	// on it.
+	early    event
 	cleaning bool
 }
 
@@ -208,6 +209,10 @@ func (a *podActor) work(ctx actor.Context, f func(context.Context) event) {
 
 func (a *podActor) onDone(ctx actor.Context, m done) {
 	delete(a.workers, m.worker)
+	if _, ok := m.event.(prepared); ok && !a.saver.tried {
+		a.early = m.event
+		return
+	}
 	a.feed(ctx, m.event)
 	a.cleanup(ctx)
 }

@@ -15,7 +15,8 @@ import (
 func (a *podActor) carryOut(ctx actor.Context, f effect) {
 	switch f := f.(type) {
 	case prepare:
-		a.prepare = &f
+		around, bundles := a.surroundings(), a.deps.Bundles
+		a.work(ctx, func(ctx context.Context) event { return prepareAll(ctx, around, bundles, f.ScanOnly) })
 	case project:
 		around := a.surroundings()
 		a.work(ctx, func(ctx context.Context) event { return projectAll(ctx, around, f.Gen) })
@@ -130,18 +131,6 @@ func (a *podActor) spawn(ctx actor.Context, name string, queue []any) {
 			ctx.Send(pid, m)
 		}
 	}
-}
-
-// prepareNow does what the effect prepare asks for, once the Pod has a checkpoint: nothing runs that the next daemon
-// could not find.
-func (a *podActor) prepareNow(ctx actor.Context) {
-	if a.prepare == nil {
-		return
-	}
-	scanOnly := a.prepare.ScanOnly
-	a.prepare = nil
-	around, bundles := a.surroundings(), a.deps.Bundles
-	a.work(ctx, func(ctx context.Context) event { return prepareAll(ctx, around, bundles, scanOnly) })
 }
 
 func (a *podActor) resolve(ctx actor.Context, f resolve) {

@@ -15,8 +15,9 @@ const saveRetry = 5 * time.Second
 
 // saver writes checkpoints: one at a time, always of the latest state, never from Receive.
 type saver struct {
-	// dirty says that the state differs from the last one written, busy that one is being written.
-	dirty, busy bool
+	// dirty says that the state differs from the last one written, busy that one is being written, tried that the first one
+	// was: nothing is started before, or the next daemon might not find it.
+	dirty, busy, tried bool
 }
 
 // saved answers a worker that wrote a checkpoint. saveDue is the time to try again.
@@ -28,7 +29,7 @@ type (
 	saveDue struct{}
 )
 
-// save writes a checkpoint if there is something new, and lets wait what waits for one.
+// save writes a checkpoint if there is something new.
 func (a *podActor) save(ctx actor.Context) {
 	if a.saver.busy || a.halting {
 		return
@@ -36,7 +37,6 @@ func (a *podActor) save(ctx actor.Context) {
 	s := &a.ledger.state
 	// Whatever is removed must not come back, least of all the directory.
 	if !a.saver.dirty || a.cleaning || s.Stage == StageEnded || (s.Stage == StageTerminating && s.Busy) {
-		a.prepareNow(ctx)
 		return
 	}
 	a.saver.dirty, a.saver.busy = false, true
@@ -59,11 +59,21 @@ func (a *podActor) onSaved(ctx actor.Context, m saved) {
 		})
 		a.saver.dirty = true
 		a.timers[timerSlot{}] = a.sys.After(ctx.Self(), saveRetry, saveDue{})
-		a.prepareNow(ctx) // better to run without a checkpoint than not at all
-		return
+	} else {
+		a.save(ctx)
 	}
-	a.save(ctx)
+	a.goOn(ctx)
 	a.cleanup(ctx)
+}
+
+// goOn feeds what waited for the first checkpoint. If that could not be written, it is better to run without one than not
+// at all.
+func (a *podActor) goOn(ctx actor.Context) {
+	a.saver.tried = true
+	if e := a.early; e != nil {
+		a.early = nil
+		a.feed(ctx, e)
+	}
 }
 
 // durable tells whether a checkpoint of next would say anything that one of before does not, as far as it matters: the
