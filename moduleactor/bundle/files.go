@@ -28,12 +28,16 @@ func ParseSpec(data []byte) (Spec, error) {
 	return s, nil
 }
 
-// ReadSpec reads the spec of the attempt in dir. An error names the file; fs.ErrNotExist can be matched.
+// ReadSpec reads the spec of the attempt in dir. An error names the file; fs.ErrNotExist can be matched: there is none, or a
+// power cut took what was in it, which is the same.
 func ReadSpec(dir string) (Spec, error) {
 	path := filepath.Join(dir, SpecFile)
 	data, err := readBounded(path)
 	if err != nil {
 		return Spec{}, err
+	}
+	if len(data) == 0 {
+		return Spec{}, fmt.Errorf("%s is empty: %w", path, fs.ErrNotExist)
 	}
 	s, err := ParseSpec(data)
 	if err != nil {
@@ -42,12 +46,17 @@ func ReadSpec(dir string) (Spec, error) {
 	return s, nil
 }
 
-// WriteSpec writes spec.json atomically; it refuses an invalid spec.
+// WriteSpec writes spec.json atomically; it refuses an invalid spec. A shim that has one guest makes it durable beside that,
+// which would wait longer for the disk than for everything else: an attempt that a power cut leaves without a spec has
+// hardly begun, and is begun again.
 func WriteSpec(dir string, s Spec) error {
 	if err := s.Validate(); err != nil {
 		return fmt.Errorf("spec: %w", err)
 	}
-	return writeJSON(filepath.Join(dir, SpecFile), s)
+	if s.Shim != "" {
+		return writeJSON(filepath.Join(dir, SpecFile), s)
+	}
+	return replaceJSON(filepath.Join(dir, SpecFile), s)
 }
 
 // ReadState reads what the shim wrote when the guest started. fs.ErrNotExist: it has not, or a power cut took it: an empty
@@ -62,20 +71,21 @@ func ReadState(dir string) (State, error) {
 
 // WriteState writes state.json atomically, but does not sync it: a guest waits for this.
 func WriteState(dir string, s State) error {
-	data, err := json.Marshal(s)
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", StateFile, err)
-	}
-	return replaceFile(filepath.Join(dir, StateFile), append(data, '\n'))
+	return replaceJSON(filepath.Join(dir, StateFile), s)
 }
 
-// syncFile makes a file of a bundle durable that was written without.
-func syncFile(dir, name string) error {
-	f, err := os.Open(filepath.Join(dir, name))
-	if err != nil {
-		return err
+// syncFiles makes files of a bundle durable, in this order, that were written without.
+func syncFiles(dir string, names ...string) error {
+	for _, name := range names {
+		f, err := os.Open(filepath.Join(dir, name))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
 	}
-	return errors.Join(f.Sync(), f.Close())
+	return nil
 }
 
 // ReadExit reads how the attempt ended. fs.ErrNotExist: it has not, or nobody has noticed yet.
@@ -128,12 +138,17 @@ func readBounded(path string) ([]byte, error) {
 
 // writeJSON replaces path by temporary file, sync and rename, so that a reader sees all of it or nothing, also after a
 // power cut.
-func writeJSON(path string, v any) error {
+func writeJSON(path string, v any) error { return encodeTo(path, v, writeFile) }
+
+// replaceJSON is writeJSON without the sync, see replaceFile.
+func replaceJSON(path string, v any) error { return encodeTo(path, v, replaceFile) }
+
+func encodeTo(path string, v any, write func(path string, data []byte) error) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", path, err)
 	}
-	return writeFile(path, append(data, '\n'))
+	return write(path, append(data, '\n'))
 }
 
 func writeFile(path string, data []byte) error {

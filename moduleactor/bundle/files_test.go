@@ -124,7 +124,6 @@ func TestReadDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	tests := []struct{ name, file, data, want string }{
-		{"empty", SpecFile, "", "decode: EOF"},
 		{"cut off", SpecFile, string(good[:50]), "decode: unexpected EOF"},
 		{"unknown field", SpecFile, `{"colour":1}`, `unknown field "colour"`},
 		{"two values", SpecFile, string(good) + "{}", "more than one JSON value"},
@@ -178,6 +177,27 @@ func TestStateAndExitRoundTrip(t *testing.T) {
 	}
 	if diff := cmp.Diff([]any{st, e}, []any{gotState, gotExit}); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestEmptySpecIsNone is what a power cut at a start may leave: the attempt has not begun, and can be.
+func TestEmptySpecIsNone(t *testing.T) {
+	r := bare(t.TempDir())
+	dir, err := Dir(r.cfg.Root, ID{uid, "c", 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, SpecFile), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadSpec(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("read: %v", err)
+	}
+	if found, err := r.Scan(uid); err != nil || len(found) != 0 {
+		t.Errorf("found %+v, %v", found, err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the attempt is still there: %v", err)
 	}
 }
 

@@ -188,9 +188,8 @@ func (a *Attempt) JoinCgroups() error { return joinCgroups(a.spec.Cgroups, a.pro
 // JoinCgroups moves the calling process into the cgroups of the spec; for who runs a command beside the attempt's guest.
 func (s *Spec) JoinCgroups() error { return joinCgroups(s.Cgroups, os.Getpid()) }
 
-// Started writes state.json and then tells the daemon that _start is about to be entered. The state becomes durable beside
-// the guest, which would wait longer for the disk than for everything else: after a power cut it only tells when the
-// guest had started.
+// Started writes state.json and then tells the daemon that _start is about to be entered. Spec and state become durable
+// beside the guest, which would wait longer for the disk than for everything else.
 func (a *Attempt) Started(at time.Time) error {
 	if err := WriteState(a.dir, State{PID: a.proc.pid, StartTicks: a.proc.startTicks, StartedAt: at, Shim: a.spec.Shim}); err != nil {
 		return err
@@ -198,7 +197,7 @@ func (a *Attempt) Started(at time.Time) error {
 	if a.spec.Shim != "" {
 		return nil // thousands of them would take a thread each
 	}
-	go func() { _ = syncFile(a.dir, StateFile) }() // exit.json, which matters, reports a disk that fails
+	go func() { _ = syncFiles(a.dir, SpecFile, StateFile) }() // exit.json, which matters, reports a disk that fails
 	if a.ready == nil {
 		return nil
 	}
@@ -229,6 +228,9 @@ func (a *Attempt) End(e Exit) error {
 		}
 	}
 	e.Message = clip(e.Message)
+	if a.spec.Shim == "" {
+		_ = syncFiles(a.dir, SpecFile) // no ending without what has ended
+	}
 	return WriteExit(a.dir, e)
 }
 
