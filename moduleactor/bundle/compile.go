@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -196,21 +195,6 @@ func startNice(cmd *exec.Cmd, cgroups []string) error {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		return err
-	}
-	return nil
-}
-
-// joinCgroups moves a process with all its threads.
-func joinCgroups(dirs []string, pid int) error {
-	for _, d := range dirs {
-		f, err := os.OpenFile(filepath.Join(d, "cgroup.procs"), os.O_WRONLY, 0)
-		if err != nil {
-			return fmt.Errorf("join cgroup: %w", err)
-		}
-		_, err = f.WriteString(strconv.Itoa(pid))
-		if err = errors.Join(err, f.Close()); err != nil {
-			return fmt.Errorf("join cgroup: %w", err)
-		}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ package bundle
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"syscall"
 
@@ -19,3 +20,7 @@ func pidfdOpen(int) (int, error) { return -1, unix.ENOSYS }
 func pidfdSignal(int, unix.Signal) error { return unix.ENOSYS }
 
 func shimAttr(*int) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
+
+func startIn(_ []string, argv []string, attr *os.ProcAttr) (*os.Process, error) {
+	return os.StartProcess(argv[0], argv, attr)
+}

@@ -182,8 +182,13 @@ func (a *Attempt) TakeTerminal() (master, slave *os.File, err error) {
 // Spec is the attempt's spec.
 func (a *Attempt) Spec() Spec { return a.spec }
 
-// JoinCgroups moves this process into the cgroups of the spec.
-func (a *Attempt) JoinCgroups() error { return joinCgroups(a.spec.Cgroups, a.proc.pid) }
+// JoinCgroups moves this process into the cgroups of the spec, unless it was born there.
+func (a *Attempt) JoinCgroups() error {
+	if data, err := ReadSmall("/proc/self/cgroup", make([]byte, 4096)); err == nil && isIn(string(data), a.spec.Cgroups) {
+		return nil
+	}
+	return joinCgroups(a.spec.Cgroups, a.proc.pid)
+}
 
 // JoinCgroups moves the calling process into the cgroups of the spec; for who runs a command beside the attempt's guest.
 func (s *Spec) JoinCgroups() error { return joinCgroups(s.Cgroups, os.Getpid()) }

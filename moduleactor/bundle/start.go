@@ -75,7 +75,7 @@ func (r *Runtime) start(ctx context.Context, p *Process, limits Limits) (*Proces
 		}
 		return shared, err
 	}
-	if err := r.fork(p, lock, sockets); err != nil {
+	if err := r.fork(p, lock, sockets, bornIn(p.spec.Cgroups, limits)); err != nil {
 		r.undo(p)
 		return nil, err
 	}
@@ -150,9 +150,21 @@ func (r *Runtime) createCgroups(id ID, limits Limits) []string {
 
 func cgroupName(id ID) string { return id.PodUID + "/" + id.Container + "-" + strconv.Itoa(id.Attempt) }
 
+// minBirthMillicores is from where on a shim is born in its cgroup. With less the start of one would be slow, and others
+// wait for it: a process that forks lets none of its threads do so meanwhile.
+const minBirthMillicores = 100
+
+// bornIn are the cgroups that a shim is started in; it moves to the others by itself.
+func bornIn(cgroups []string, l Limits) []string {
+	if l.CPUMillicores > 0 && l.CPUMillicores < minBirthMillicores {
+		return nil
+	}
+	return cgroups
+}
+
 // fork starts the shim as leader of its own session, so that neither the daemon's terminal nor its end reaches it, and
 // writes the pid file.
-func (r *Runtime) fork(p *Process, lock *os.File, sockets []*os.File) (err error) {
+func (r *Runtime) fork(p *Process, lock *os.File, sockets []*os.File, cgroups []string) (err error) {
 	var files []*os.File
 	defer func() {
 		closeAll(files)
@@ -178,7 +190,7 @@ func (r *Runtime) fork(p *Process, lock *os.File, sockets []*os.File) (err error
 	p.ready = ready
 	files = append(files, signal)
 	pidfd := -1
-	p.child, err = os.StartProcess(r.cfg.Shim, []string{r.cfg.Shim, "run", "--bundle", p.dir}, &os.ProcAttr{
+	p.child, err = startIn(cgroups, []string{r.cfg.Shim, "run", "--bundle", p.dir}, &os.ProcAttr{
 		Dir:   p.dir,
 		Env:   r.env(),
 		Files: append([]*os.File{null, out, out, lock, signal}, sockets...), // from LockFD, ReadyFD, ListenersFD on
