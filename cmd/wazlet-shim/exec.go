@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -31,8 +32,8 @@ const maxExecModule = 64 << 20
 // execCommand runs a command beside a container's guest: in the same sandbox, but with memory, argv and stdio of its own.
 // Its result is the command's exit code; what else there is to say goes to stderr.
 func execCommand(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	var dir string
-	argv, err := parseFlags("exec", args, stderr, map[string]*string{"bundle": &dir})
+	dir, cgroups := "", noCgroups
+	argv, err := parseFlags("exec", args, stderr, map[string]*string{"bundle": &dir, "cgroups": &cgroups})
 	if err == nil && len(argv) == 0 {
 		err = errors.New("no command")
 	}
@@ -48,7 +49,7 @@ func execCommand(ctx context.Context, args []string, stdin io.Reader, stdout, st
 	debug.SetGCPercent(gcPercent)
 	unix.Umask(umask)
 	// Those of a terminal keep their meaning: ^C ends this process, also while the guest computes.
-	e := execution{dir: dir, argv: argv, guest: engine.Guest{Stdin: stdin, Stdout: stdout, Stderr: stderr}}
+	e := execution{dir: dir, argv: argv, cgroups: cgroups, guest: engine.Guest{Stdin: stdin, Stdout: stdout, Stderr: stderr}}
 	res, err := e.run(ctx)
 	if err != nil {
 		fmt.Fprintf(stderr, "exec: %q: %v\n", argv[0], err)
@@ -68,16 +69,24 @@ func execCommand(ctx context.Context, args []string, stdin io.Reader, stdout, st
 
 // execution is one command.
 type execution struct {
-	dir   string
-	argv  []string
-	guest engine.Guest
+	dir  string
+	argv []string
+	// cgroups are the directories of those to join besides the spec's, as a list.
+	cgroups string
+	guest   engine.Guest
 }
+
+// noCgroups says that there are none besides the spec's.
+const noCgroups = "none"
 
 // run does everything up to the guest's end. An error says that there was no guest.
 func (e *execution) run(ctx context.Context) (engine.Result, error) {
 	spec, err := bundle.ReadSpec(e.dir)
 	if err != nil {
 		return engine.Result{}, err
+	}
+	if e.cgroups != noCgroups {
+		spec.Cgroups = append(spec.Cgroups, filepath.SplitList(e.cgroups)...)
 	}
 	if err := spec.JoinCgroups(); err != nil {
 		return engine.Result{}, err

@@ -31,7 +31,8 @@ type daemon struct {
 	warned  chan error
 	refused chan string // what was refused to guests, by container
 	beat    time.Duration
-	modules map[string]string // files by digest
+	change  func(*bundle.Config) // may be nil
+	modules map[string]string    // files by digest
 }
 
 func newDaemon(t *testing.T) *daemon {
@@ -52,8 +53,7 @@ func newDaemon(t *testing.T) *daemon {
 // open is the start of a daemon.
 func (d *daemon) open() {
 	d.t.Helper()
-	var err error
-	d.Runtime, err = bundle.New(bundle.Config{
+	cfg := bundle.Config{
 		Root: d.root, Shim: binary, CacheDir: filepath.Join(d.root, "cache"), LogsDir: filepath.Join(d.root, "log"), Heartbeat: d.beat,
 		Refused: func(s bundle.Spec, text string) { d.refused <- s.Container + ": " + text },
 		Warn: func(err error) {
@@ -62,13 +62,35 @@ func (d *daemon) open() {
 			default:
 			}
 		},
-	})
-	if err != nil {
+	}
+	if d.change != nil {
+		d.change(&cfg)
+	}
+	var err error
+	if d.Runtime, err = bundle.New(cfg); err != nil {
 		d.t.Fatal(err)
 	}
 }
 
-func (d *daemon) shimDir() string { return filepath.Join(d.root, "shims", "node") }
+// reopen is a restart of the daemon, with another configuration from now on.
+func (d *daemon) reopen(change func(*bundle.Config)) {
+	d.t.Helper()
+	if err := d.Close(); err != nil {
+		d.t.Fatal(err)
+	}
+	d.change = change
+	d.open()
+}
+
+// shimDir is the directory of the one shared shim of the node.
+func (d *daemon) shimDir() string {
+	d.t.Helper()
+	found, err := filepath.Glob(filepath.Join(d.root, "shims", "node*"))
+	if err != nil || len(found) > 1 {
+		d.t.Fatalf("shared shims of the node: %v, %v; want one", found, err)
+	}
+	return strings.Join(found, "")
+}
 
 // shimPID is the process of the shared shim, 0 if there was none.
 func (d *daemon) shimPID() int {

@@ -94,10 +94,14 @@ func (e *execs) begin(start func() (*command, error)) (*command, error) {
 	return c, nil
 }
 
-func (e *execs) remove(c *command) {
+// remove forgets a command that is dead. It calls last, if no other runs, before another can begin.
+func (e *execs) remove(c *command, last func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.running, c)
+	if len(e.running) == 0 {
+		last()
+	}
 	close(c.reaped)
 }
 
@@ -142,7 +146,7 @@ func (p *Process) exec(ctx context.Context, o ExecOptions) (int, error) {
 	defer stop()
 	s.copy(o, c.reaped)
 	state, err := c.wait()
-	p.execs.remove(c)
+	p.execs.remove(c, p.removeExecCgroups)
 	s.drain()
 	switch {
 	case ctx.Err() != nil:
@@ -164,7 +168,11 @@ func (p *Process) startExec(o ExecOptions, s *stdio, life *os.File) (*command, e
 		attr.Sys.Setctty, attr.Sys.Ctty = true, 0
 	}
 	var err error
-	args := append([]string{p.rt.cfg.Shim, "exec", "--bundle", p.dir, "--"}, o.Args...)
+	args := []string{p.rt.cfg.Shim, "exec", "--bundle", p.dir}
+	if dirs := p.execCgroups(); len(dirs) > 0 {
+		args = append(args, "--cgroups", strings.Join(dirs, string(os.PathListSeparator)))
+	}
+	args = append(append(args, "--"), o.Args...)
 	if c.process, err = os.StartProcess(args[0], args, attr); err != nil {
 		return nil, err
 	}
@@ -175,6 +183,22 @@ func (p *Process) startExec(o ExecOptions, s *stdio, life *os.File) (*command, e
 	}
 	c.pidfd = os.NewFile(uintptr(pidfd), "pidfd")
 	return c, nil
+}
+
+// execCgroups makes the cgroup of the commands that run beside a guest in a shared shim, which all have the limits of its
+// container together: the shim's own cgroup has none. Beside a guest with a process of its own they join that one's.
+func (p *Process) execCgroups() []string {
+	if p.spec.Shim == "" {
+		return nil
+	}
+	return p.rt.createCgroups(p.id, Limits{MemoryBytes: p.spec.MemoryBytes, CPUMillicores: p.spec.CPUMillicores})
+}
+
+// removeExecCgroups removes what execCgroups made.
+func (p *Process) removeExecCgroups() {
+	if p.spec.Shim != "" {
+		p.rt.removeCgroups(p.rt.cgroupsOf(p.spec))
+	}
 }
 
 // kill does nothing to a command that has been reaped.

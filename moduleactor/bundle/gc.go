@@ -55,7 +55,7 @@ func (r *Runtime) removeAttempt(id ID) error {
 // removeCgroupsOf removes the cgroups of a dead attempt that nobody has settled; the caller holds its lock.
 func (r *Runtime) removeCgroupsOf(dir string, id ID) {
 	if s, err := readOwnSpec(dir, id); err == nil {
-		r.removeCgroups(s.Cgroups)
+		r.removeCgroups(r.cgroupsOf(s))
 	}
 }
 

@@ -268,5 +268,5 @@ func (p *Process) settle(d death) {
 	if err != nil {
 		p.rt.warn(fmt.Errorf("record the end of %s: %w", p.id, err))
 	}
-	p.rt.removeCgroups(p.spec.Cgroups)
+	p.rt.removeCgroups(p.rt.cgroupsOf(p.spec))
 }

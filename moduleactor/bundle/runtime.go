@@ -275,7 +275,7 @@ func (r *Runtime) settleFound(dir string, spec Spec) Exit {
 	if err != nil {
 		r.warn(fmt.Errorf("record the end of %s: %w", spec.ID(), err))
 	}
-	r.removeCgroups(spec.Cgroups)
+	r.removeCgroups(r.cgroupsOf(spec))
 	return e
 }
 
@@ -355,6 +355,15 @@ func (r *Runtime) usage(dirs []string) Usage {
 		return Usage{}
 	}
 	return r.cfg.Cgroups.Usage(dirs)
+}
+
+// cgroupsOf are the cgroups of an attempt: its process's, or those of the commands that ran beside its guest, of which a
+// daemon that was killed may have left an empty one.
+func (r *Runtime) cgroupsOf(s Spec) []string {
+	if s.Shim != "" && r.cfg.Cgroups != nil {
+		return r.cfg.Cgroups.Dirs(cgroupName(s.ID()))
+	}
+	return s.Cgroups
 }
 
 func (r *Runtime) removeCgroups(dirs []string) {

@@ -38,6 +38,8 @@ type Hierarchy struct {
 	mounts  []mount
 	unified bool
 	parent  string
+	// making is held for reading while a cgroup is made, so that nobody removes the one above it meanwhile.
+	making sync.RWMutex
 	// buffers are *[statBytes]byte, for Sample.
 	buffers sync.Pool
 }
@@ -111,7 +113,10 @@ func (h *Hierarchy) Dirs(name string) []string {
 // Create makes the cgroup called name and sets its limits. It may exist. After an error it does not.
 func (h *Hierarchy) Create(name string, limits bundle.Limits) error {
 	for _, m := range h.mounts {
-		if err := h.create(m, name, limits); err != nil {
+		h.making.RLock()
+		err := h.create(m, name, limits)
+		h.making.RUnlock()
+		if err != nil {
 			return errors.Join(fmt.Errorf("create cgroup %s: %w", name, err), h.Remove(h.Dirs(name)))
 		}
 	}
@@ -293,7 +298,9 @@ func (h *Hierarchy) Remove(dirs []string) error {
 			continue
 		}
 		if up := filepath.Dir(d); h.owns(up) {
+			h.making.Lock()
 			_ = os.Remove(up) // fails while it has others
+			h.making.Unlock()
 		}
 	}
 	return errors.Join(errs...)
