@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -45,7 +46,9 @@ type instance struct {
 
 	mu       sync.Mutex
 	watchers []*peer
-	ended    bool
+	// unheard are refusals of which no daemon knows yet.
+	unheard unheard
+	ended   bool
 	// attachable is set once stdio is; clients are those who attach, nil until somebody has.
 	attachable bool
 	clients    *ctl.Server
@@ -242,9 +245,16 @@ func (i *instance) entered() (err error) {
 	return err
 }
 
-// refused tells of what was refused to the guest.
+// refused tells one daemon, the latest, of what was refused to the guest: the next one, if there is none.
 func (i *instance) refused(text string) {
-	i.tell(wire.Message{Op: wire.Refused, Bundle: i.dir, Text: text})
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, c := range slices.Backward(i.watchers) {
+		if c.send(wire.Message{Op: wire.Refused, Bundle: i.dir, Text: text}) {
+			return
+		}
+	}
+	i.unheard.add(text)
 }
 
 // end records how it ended, frees the lock, and tells of it.
@@ -294,18 +304,20 @@ func (i *instance) watch(c *peer) (time.Time, error) {
 		return time.Time{}, errNotHere
 	}
 	i.watchers = append(i.watchers, c)
+	i.unheard = slices.DeleteFunc(i.unheard, func(text string) bool {
+		return c.send(wire.Message{Op: wire.Refused, Bundle: i.dir, Text: text})
+	})
 	if at := i.startedAt.Load(); at != nil {
 		return *at, nil
 	}
 	return time.Time{}, nil
 }
 
+// tell tells all daemons. Those that are gone are forgotten.
 func (i *instance) tell(m wire.Message) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, c := range i.watchers {
-		c.send(m)
-	}
+	i.watchers = slices.DeleteFunc(i.watchers, func(c *peer) bool { return !c.send(m) })
 }
 
 func (i *instance) usage() *wire.Usage {

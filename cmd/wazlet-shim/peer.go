@@ -14,6 +14,8 @@ import (
 // read; an attempt has two events, so the queue is bounded by the number of guests.
 type peer struct {
 	conn *wire.Conn
+	// lost is told of what could not be sent.
+	lost func(wire.Message)
 
 	mu     sync.Mutex
 	queue  []wire.Message
@@ -23,7 +25,7 @@ type peer struct {
 
 // attend serves one connection until its end. The guests it started go on.
 func (s *server) attend(conn *wire.Conn) {
-	c := &peer{conn: conn, more: make(chan struct{}, 1)}
+	c := &peer{conn: conn, lost: s.lost, more: make(chan struct{}, 1)}
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
@@ -107,15 +109,26 @@ func (s *server) attach(m wire.Message, with []*os.File) error {
 	return err
 }
 
-// send queues a message.
-func (c *peer) send(m wire.Message) {
+// lost is told of what a daemon that is gone did not get. How attempts begin and end the next one finds in their files.
+func (s *server) lost(m wire.Message) {
+	if m.Op != wire.Refused {
+		return
+	}
+	if i, err := s.find(m.Bundle); err == nil {
+		i.refused(m.Text)
+	}
+}
+
+// send queues a message; false: the daemon is gone.
+func (c *peer) send(m wire.Message) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return
+		return false
 	}
 	c.queue = append(c.queue, m)
 	c.wake()
+	return true
 }
 
 func (c *peer) wake() {
@@ -125,11 +138,16 @@ func (c *peer) wake() {
 	}
 }
 
+// close ends it. Nobody who holds a lock of an instance may call it.
 func (c *peer) close() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	left := c.queue
 	c.closed, c.queue = true, nil
 	c.wake()
+	c.mu.Unlock()
+	for _, m := range left {
+		c.lost(m)
+	}
 }
 
 // write sends what is queued. After an error, which only a connection that has ended gives, nothing is kept any more.
@@ -142,9 +160,12 @@ func (c *peer) write() {
 		if closed {
 			return
 		}
-		for _, m := range queue {
+		for n, m := range queue {
 			if err := c.conn.Send(m); err != nil {
 				c.close()
+				for _, m := range queue[n:] {
+					c.lost(m)
+				}
 				break
 			}
 		}

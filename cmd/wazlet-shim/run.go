@@ -49,7 +49,7 @@ func runCommand(ctx context.Context, args []string, stdin io.Reader, stdout, std
 		return codeFailed
 	}
 	s := &shim{
-		attempt: attempt, spec: attempt.Spec(), dir: dir, stderr: stderr,
+		attempt: attempt, spec: attempt.Spec(), dir: dir, stderr: stderr, herald: newHerald(attempt.Refused),
 		guest: engine.Guest{Stdin: stdin, Stdout: stdout, Stderr: stderr, Memory: engine.NewMemory(attempt.Spec().MemoryBytes), Drain: &wasi.Drain{}},
 	}
 	if err := s.openLog(); err != nil {
@@ -72,6 +72,7 @@ type shim struct {
 	guest   engine.Guest
 	log     *logs.Writer // nil in the foreground
 	stdio   stdio
+	herald  *herald
 	// entered says that the container runs.
 	entered func() error
 	// budget is the memory of an HTTP handler's instances.
@@ -126,7 +127,7 @@ func (s *shim) run(ctx context.Context) engine.Result {
 	}
 	s.guest.MaxFiles, s.guest.OutputBytesPerSecond = s.spec.GuestLimits.OpenFiles, s.spec.GuestLimits.OutputBytesPerSecond
 	s.guest.Args, s.guest.Env, s.guest.Root = s.spec.Args, s.spec.Env, root
-	s.guest.Network = guestNetwork(&s.spec, s.attempt.Refused)
+	s.guest.Network = guestNetwork(&s.spec, s.herald.tell)
 	s.entered = func() error {
 		s.closeListeners() // the guest, or the server, has its own
 		code.forget()

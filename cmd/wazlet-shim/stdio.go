@@ -82,9 +82,11 @@ func (s *shim) openStdio() error {
 	if err := s.stdio.open(s.spec, s.log, &s.guest); err != nil {
 		return err
 	}
-	server, err := ctl.Listen(s.dir, s.stdio.verbs())
+	verbs := s.stdio.verbs()
+	verbs[ctl.Refusals] = s.herald.serve
+	server, err := ctl.Listen(s.dir, verbs)
 	if err != nil {
-		fmt.Fprintln(s.stderr, "wazlet-shim run: nobody can attach:", err)
+		fmt.Fprintln(s.stderr, "wazlet-shim run: nobody can attach, nor hear of refusals after a restart of the daemon:", err)
 		return nil
 	}
 	go server.Serve()

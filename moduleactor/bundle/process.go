@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wazlet/wazlet/moduleactor/bundle/ctl"
 )
 
 // pollEvery is how often files are looked at whose writer cannot be waited for otherwise: those of a shim that an
@@ -126,8 +128,8 @@ func (p *Process) run() {
 		defer close(started)
 		if p.ready != nil {
 			p.awaitReady()
-		} else {
-			p.awaitState()
+		} else if p.awaitState() {
+			p.hear()
 		}
 	}()
 	err := awaitDeath(p.pidfd)
@@ -212,14 +214,40 @@ func (p *Process) entry() {
 	}
 }
 
-func (p *Process) awaitState() {
+// awaitState waits until the guest runs; false: it never will.
+func (p *Process) awaitState() bool {
 	t := time.NewTicker(pollEvery)
 	defer t.Stop()
 	for !p.loadState() {
 		select {
 		case <-p.done:
-			return
+			return false
 		case <-t.C:
+		}
+	}
+	return true
+}
+
+// hear takes what the shim says of the guest, as awaitReady does, from one that an earlier daemon started: by a connection,
+// until it is dead or the Runtime is closed. A shim of an older release has nothing to say.
+func (p *Process) hear() {
+	request := ctl.Request{Version: ctl.Version, Verb: ctl.Refusals}
+	c, err := ctl.Dial(p.rt.ctx, p.dir, request, nil)
+	for errors.Is(err, context.DeadlineExceeded) { // its guest keeps it from everything
+		c, err = ctl.Dial(p.rt.ctx, p.dir, request, nil)
+	}
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	defer context.AfterFunc(p.rt.ctx, func() { _ = c.Close() })()
+	for {
+		kind, text, err := c.ReadFrame()
+		if err != nil {
+			return
+		}
+		if kind == ctl.Refusal {
+			p.rt.refused(p, oneLine(string(text)))
 		}
 	}
 }

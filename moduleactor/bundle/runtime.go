@@ -80,7 +80,8 @@ type Config struct {
 	// be written. It is called from any goroutine and must not block. Nil: ignored.
 	Warn func(error)
 	// Refused is told of what was refused to a guest, once it runs: a connection, in the words of an Event. It is called
-	// from any goroutine and must not block. Nil: ignored. A shim tells only the daemon that started it, a shared one all.
+	// from any goroutine and must not block. Nil: ignored. What a shim had to say while there was no daemon comes once it is
+	// adopted: the latest few.
 	Refused func(spec Spec, text string)
 	// Env is added to the environment of shims, which is otherwise all but empty.
 	Env []string

@@ -213,14 +213,20 @@ func (a *Attempt) Started(at time.Time) error {
 // maxRefusal bounds a text for Refused, in bytes.
 const maxRefusal = 512
 
-// Refused tells the daemon that started this shim, if it is still there, what was refused to the guest. It never waits, and
-// may be called from any goroutine after Started.
-func (a *Attempt) Refused(text string) {
+// Refused tells the daemon that started this shim what was refused to the guest; false: it is gone. It never waits, and may be
+// called from any goroutine after Started.
+func (a *Attempt) Refused(text string) bool {
 	if a.ready == nil {
-		return
+		return false
 	}
+	_, err := unix.Write(ReadyFD, []byte(oneLine(text)+"\n"))
+	return !errors.Is(err, unix.EPIPE)
+}
+
+// oneLine is a text for Refused, or of it, as it may be.
+func oneLine(text string) string {
 	text = strings.ToValidUTF8(strings.ReplaceAll(text, "\n", " "), "?")
-	_, _ = unix.Write(ReadyFD, []byte(strings.ToValidUTF8(text[:min(len(text), maxRefusal-1)], "")+"\n"))
+	return strings.ToValidUTF8(text[:min(len(text), maxRefusal-1)], "")
 }
 
 // End writes exit.json, with the process's CPU time when that is 0 and the message cut to what is allowed. The lock stays

@@ -16,4 +16,8 @@
 //
 //	stdin, stdinEnd, resize  ->              input, its end (no payload), columns and rows (two bytes each)
 //	                         <-  stdout, stderr, end    output; why the stream ends, empty when the guest did
+//
+// The verb "refusals" streams what is refused to the guest, to a daemon that did not start the shim. A text goes to one client:
+//
+//	<-  refusal                its text
 package ctl

@@ -21,8 +21,11 @@ const Version = 1
 // Socket is the socket's name in the directory of an attempt.
 const Socket = "ctl.sock"
 
-// Attach is the verb that streams a guest's output and input.
-const Attach = "attach"
+// The verbs: Attach streams a guest's output and input, Refusals what is refused to it.
+const (
+	Attach   = "attach"
+	Refusals = "refusals"
+)
 
 const (
 	maxLine = 64 << 10
@@ -42,6 +45,7 @@ const (
 	Stdout
 	Stderr
 	End
+	Refusal
 )
 
 // Request is what every request has.

@@ -176,6 +176,25 @@ static void udp(int fd) {
 #endif
 }
 
+#ifndef V1
+// knock connects to each address and port that a datagram on the socket fd names, and answers with the outcome.
+static void knock(int fd) {
+  for (;;) {
+    char buf[100] = "", to[64], answer[20];
+    uint8_t from[sizeof raw];
+    struct buffer iov = {buf, sizeof buf - 1}, sender = {from, sizeof from};
+    uint32_t n, port, flags;
+    int at = 0;
+    must("recv_from", sock_recv_from(fd, &iov, 1, &sender, 0, &port, &n, &flags));
+    if (sscanf(buf, "%63s %d", to, &at) != 2) must("sscanf", EINVAL);
+    int conn = opened(2);
+    iov = (struct buffer){answer, sprintf(answer, "errno %d", sock_connect(conn, parse(to), at))};
+    close(conn);
+    must("send_to", sock_send_to(fd, &iov, 1, &sender, port, 0, &n));
+  }
+}
+#endif
+
 static void datagram(const char *to, int port) {
   int fd = opened(1);
   struct buffer iov = {"ping", 4};
@@ -238,6 +257,9 @@ int main(int argc, char **argv) {
   if (!strcmp(how, "later")) later(argv[2], atoi(argv[3]));
   if (!strcmp(how, "udp")) udp(-1);
   if (!strcmp(how, "given")) udp(atoi(getenv("WAZLET_LISTEN_FDS_START")));
+#ifndef V1
+  if (!strcmp(how, "knock")) knock(atoi(getenv("WAZLET_LISTEN_FDS_START")));
+#endif
   if (!strcmp(how, "datagram")) datagram(argv[2], atoi(argv[3]));
   if (!strcmp(how, "resolve")) resolve(argv[2], argv[3]);
   if (!strcmp(how, "named")) {
