@@ -93,7 +93,7 @@ func podRulings() map[string]ruling {
 		"terminationGracePeriodSeconds": {honoured, "in full for guests that have clients or ask for signals (wazlet.dev/signals), an upper bound for others: ADR 10"},
 		"nodeName":                      {honoured, "must be this node"},
 		"hostNetwork":                   {honoured, "the Pod has the node's address"}, "hostname": {honoured, ""},
-		"runtimeClassName":   {honoured, "maps to an isolation by the node's configuration; with shared, hostPath volumes are refused with CreateContainerConfigError"},
+		"runtimeClassName":   {honoured, "maps to an isolation by the node's configuration; with shared, hostPath volumes outside of isolation.shared.hostPaths are refused with CreateContainerConfigError"},
 		"imagePullSecrets":   {honoured, "tried before the node's images.dockerConfig"},
 		"serviceAccountName": {honoured, inCluster}, "serviceAccount": {honoured, inCluster},
 		"automountServiceAccountToken": {honoured, inCluster}, "enableServiceLinks": {honoured, inCluster},

@@ -30,6 +30,8 @@ type Config struct {
 	DefaultIsolation Isolation
 	// SharedByNamespace gives each namespace a shared shim of its own, instead of one to the node.
 	SharedByNamespace bool
+	// SharedHostPaths are the directories that hostPath volumes of Pods in shared shims can be in.
+	SharedHostPaths []string
 	// Handlers bounds what containers that serve HTTP may ask for.
 	Handlers HandlerLimits
 	// Supervision holds until the first Tune. A Pod's overrides are resolved by its actor.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -58,11 +59,15 @@ func resolveSpec(ctx context.Context, around surroundings, name string, adopt bo
 	if s.Mounts, err = volume.Mounts(cfg.RootDir, pod, c, env.mustExpand); err != nil {
 		return s, err
 	}
+	if err := checkSharedMounts(cfg, pod, c, &s); err != nil {
+		return s, err
+	}
 	return s, addGuestFiles(cfg, pod, around.podIP, &s)
 }
 
 // sharedShim is the shared shim that runs the Pod's containers; empty: each has a process of its own. A shared shim is
-// confined to the directories of the node, so hostPath volumes are refused: a Pod gets all of what it asks for, or says why not.
+// confined to the directories of the node, and those that its configuration names, so other hostPath volumes are refused: a Pod
+// gets all of what it asks for, or says why not.
 func sharedShim(cfg Config, pod *corev1.Pod) (string, error) {
 	isolation := cfg.DefaultIsolation
 	if class := pod.Spec.RuntimeClassName; class != nil && cfg.RuntimeClasses[*class] != "" {
@@ -72,15 +77,49 @@ func sharedShim(cfg Config, pod *corev1.Pod) (string, error) {
 		return "", nil
 	}
 	for i := range pod.Spec.Volumes {
-		if pod.Spec.Volumes[i].HostPath != nil {
-			return "", fmt.Errorf("volumes[%d].hostPath: not possible with isolation %s, whose process sees no files but the node's own; use a runtimeClassName that stands for %s",
-				i, IsolationShared, IsolationProcess)
+		if v := &pod.Spec.Volumes[i]; v.HostPath != nil && !isBelow(cfg.SharedHostPaths, filepath.Clean(v.HostPath.Path)) {
+			return "", hostPathRefused(cfg, i, v.HostPath.Path)
 		}
 	}
 	if cfg.SharedByNamespace {
 		return bundle.SharedShim(pod.Namespace), nil
 	}
 	return bundle.SharedShim(""), nil
+}
+
+// checkSharedMounts makes sure that what hostPath volumes are in the end, links resolved, is in an allowed directory, too: whoever
+// may write there could have made a link.
+func checkSharedMounts(cfg Config, pod *corev1.Pod, c *corev1.Container, s *moduleactor.Spec) error {
+	if s.Shim == "" {
+		return nil
+	}
+	var allowed []string
+	for _, dir := range cfg.SharedHostPaths {
+		if resolved, err := filepath.EvalSymlinks(dir); err == nil {
+			allowed = append(allowed, resolved)
+		}
+	}
+	for n, vm := range c.VolumeMounts { // of which each is a mount
+		for i := range pod.Spec.Volumes {
+			if v := &pod.Spec.Volumes[i]; v.Name == vm.Name && v.HostPath != nil && !isBelow(allowed, s.Mounts[n].Host) {
+				return hostPathRefused(cfg, i, s.Mounts[n].Host)
+			}
+		}
+	}
+	return nil
+}
+
+func hostPathRefused(cfg Config, volume int, path string) error {
+	return fmt.Errorf("volumes[%d].hostPath: not possible with isolation %s, whose process sees nothing of the host but isolation.shared.hostPaths of the node's "+
+		"configuration (allowed: %q; got %q); use a runtimeClassName that stands for %s", volume, IsolationShared, cfg.SharedHostPaths, path, IsolationProcess)
+}
+
+// isBelow tells whether the path is one of the directories or below one.
+func isBelow(dirs []string, path string) bool {
+	return slices.ContainsFunc(dirs, func(dir string) bool {
+		rel, err := filepath.Rel(dir, path)
+		return err == nil && filepath.IsLocal(rel)
+	})
 }
 
 // SignalsAnnotation with the value fd gives each container of the Pod a descriptor, its number in WAZLET_SIGNAL_FD, that

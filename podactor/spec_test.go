@@ -1,6 +1,10 @@
 package podactor
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -190,7 +194,7 @@ func TestIsolationIsNeverAnother(t *testing.T) {
 		"not named, shared otherwise": {"other", IsolationShared, false, false, "node", ""},
 		"shared with a hostPath": {
 			"wasm-shared", "", false, true, "",
-			"volumes[0].hostPath: not possible with isolation shared",
+			"volumes[0].hostPath: not possible with isolation shared, whose process sees nothing of the host but isolation.shared.hostPaths",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -209,6 +213,50 @@ func TestIsolationIsNeverAnother(t *testing.T) {
 			s, err := resolveSpec(t.Context(), surroundings{cfg: cfg, pod: pod}, "c", false)
 			if s.Shim != c.want || (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
 				t.Errorf("shim %q, %v; want %q, %q", s.Shim, err, c.want, c.err)
+			}
+		})
+	}
+}
+
+// In a shared shim a hostPath volume must be in one of the node's directories for that, wherever links lead.
+func TestSharedHostPaths(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := func(name string) string { return filepath.Join(dir, name) }
+	err = errors.Join(os.MkdirAll(in("shared/data"), 0o755), os.Mkdir(in("private"), 0o755), os.Symlink("shared", in("link")),
+		os.Symlink("../private", in("shared/out")), os.Symlink("data", in("shared/inside")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	class := "wasm-shared"
+	for name, c := range map[string]struct{ allowed, path, host, err string }{
+		"the directory itself":    {"shared", "shared", "shared", ""},
+		"below it":                {"shared", "shared/data", "shared/data", ""},
+		"made below it":           {"shared", "shared/new", "shared/new", ""},
+		"a link that stays in it": {"shared", "shared/inside", "shared/data", ""},
+		"the node's own link":     {"link", "link/data", "shared/data", ""},
+		"outside":                 {"shared", "private", "", "got " + strconv.Quote(in("private"))},
+		"above":                   {"shared", ".", "", "got " + strconv.Quote(dir)},
+		"of a similar name":       {"shared", "shared2", "", "got " + strconv.Quote(in("shared2"))},
+		"a link that leads out":   {"shared", "shared/out", "", "got " + strconv.Quote(in("private"))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := Config{RootDir: t.TempDir(), RuntimeClasses: map[string]Isolation{class: IsolationShared}, SharedHostPaths: []string{in(c.allowed)}}
+			pod := onePod("c")
+			pod.Spec.RuntimeClassName = &class
+			pod.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: in(c.path)}}}}
+			pod.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "v", MountPath: "/data"}}
+			s, err := resolveSpec(t.Context(), surroundings{cfg: cfg, pod: pod}, "c", false)
+			if c.err != "" {
+				if err == nil || !strings.Contains(err.Error(), c.err) {
+					t.Errorf("%v, want %s", err, c.err)
+				}
+				return
+			}
+			if err != nil || len(s.Mounts) != 1 || s.Mounts[0].Host != in(c.host) {
+				t.Errorf("mounts %v, %v; want %s", s.Mounts, err, in(c.host))
 			}
 		})
 	}

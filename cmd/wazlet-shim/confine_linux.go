@@ -29,10 +29,11 @@ func (s *shim) confine(opened []rootfs.Opened) error {
 }
 
 // confineServe does so for a shared shim, whose guests come and go: it keeps the Pods and the logs of the node, and may read
-// modules and what was compiled of them, which others execute too. Nothing that is elsewhere can be mounted.
+// modules and what was compiled of them, which others execute too. Nothing that is elsewhere can be mounted, but for what is in
+// the directories of the host that the node's configuration allows to all of its guests: Landlock cannot tell one from another.
 func confineServe(o serveOptions) error {
 	if err := rights(true).Restrict(
-		landlock.RWDirs(o.dir, bundle.PodsDir(o.root), o.logs).WithRefer(),
+		landlock.RWDirs(append(o.host, o.dir, bundle.PodsDir(o.root), o.logs)...).WithRefer(),
 		landlock.RODirs(o.images(), o.cache),
 	); err != nil {
 		return fmt.Errorf("landlock: %w", err)

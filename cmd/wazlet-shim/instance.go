@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,9 +53,6 @@ type instance struct {
 	clients    *ctl.Server
 }
 
-// sharedMaxFiles is how many files a guest may have open, of what all guests of the shim share.
-const sharedMaxFiles = 256
-
 // What ends an instance's context: how a process would have ended.
 var (
 	errTerminated = &engine.Stop{Result: engine.Result{Code: codeTerminated, Reason: engine.Reason(bundle.Killed), Message: "terminated by SIGTERM"}}
@@ -95,7 +91,7 @@ func (s *server) accept(dir string, files []*os.File) (*instance, error) {
 	spec := attempt.Spec()
 	i := &instance{server: s, dir: dir, attempt: attempt, spec: spec}
 	i.guest = engine.Guest{
-		MaxFiles:             min(cmp.Or(spec.GuestLimits.OpenFiles, sharedMaxFiles), sharedMaxFiles),
+		MaxFiles:             spec.GuestLimits.OpenFiles,
 		OutputBytesPerSecond: spec.GuestLimits.OutputBytesPerSecond,
 		Args:                 spec.Args, Env: spec.Env, Memory: engine.NewMemory(spec.MemoryBytes), CPU: &engine.CPU{},
 		CPUMillicores: spec.CPUMillicores, Entered: i.entered, Drain: &i.drain, Network: guestNetwork(&spec, i.refused),

@@ -20,8 +20,10 @@ import (
 const usage = `wazlet-shim runs WebAssembly guests for wazlet.
 
   wazlet-shim run --bundle DIR                 run the attempt that DIR/spec.json describes
-  wazlet-shim exec --bundle DIR -- COMMAND...  run COMMAND beside that attempt's guest; fd 3 must be the daemon's pipe
-  wazlet-shim serve --dir DIR --root DIR --cache DIR --logs DIR   run many attempts, which a daemon hands over
+  wazlet-shim exec --bundle DIR [--cgroups DIR:DIR] -- COMMAND...   run COMMAND beside that attempt's guest, in those cgroups and
+                                               the attempt's; fd 3 must be the daemon's pipe
+  wazlet-shim serve --dir DIR --root DIR --cache DIR --logs DIR [-- HOSTDIR...]   run many attempts, which a daemon hands over, with
+                                               volumes in the HOSTDIRs
   wazlet-shim compile --module FILE --cache DIR [--metered true]   compile FILE into the cache, for serve if metered; exit code 65: the
                                                module is refused
   wazlet-shim version                          print the version

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -31,7 +32,9 @@ const (
 // serveCommand runs many attempts, which it gets from daemons, until SIGTERM.
 func serveCommand(ctx context.Context, args []string, stderr io.Writer) int {
 	var o serveOptions
-	if err := parse("serve", args, stderr, map[string]*string{"dir": &o.dir, "root": &o.root, "cache": &o.cache, "logs": &o.logs}); err != nil {
+	var err error
+	o.host, err = parseFlags("serve", args, stderr, map[string]*string{"dir": &o.dir, "root": &o.root, "cache": &o.cache, "logs": &o.logs})
+	if err != nil {
 		fmt.Fprintln(stderr, "wazlet-shim serve:", err)
 		return codeUsage
 	}
@@ -40,6 +43,7 @@ func serveCommand(ctx context.Context, args []string, stderr io.Writer) int {
 	debug.SetGCPercent(serveGCPercent)
 	debug.SetMaxThreads(maxThreads)
 	unix.Umask(umask)
+	raiseFiles()
 	if err := serve(ctx, o, terminated, stderr); err != nil {
 		fmt.Fprintln(stderr, "wazlet-shim serve:", err)
 		return codeFailed
@@ -47,8 +51,12 @@ func serveCommand(ctx context.Context, args []string, stderr io.Writer) int {
 	return 0
 }
 
-// serveOptions are the directories of a shared shim: its own, that of the node, and those that may be elsewhere.
-type serveOptions struct{ dir, root, cache, logs string }
+// serveOptions are the directories of a shared shim: its own, that of the node, those that may be elsewhere, and those of the
+// host that guests may have volumes in.
+type serveOptions struct {
+	dir, root, cache, logs string
+	host                   []string
+}
 
 // images is where the modules are.
 func (o serveOptions) images() string { return filepath.Join(o.root, "images") }
@@ -59,6 +67,20 @@ func (o serveOptions) make() error {
 		os.MkdirAll(o.cache, 0o700), os.MkdirAll(o.images(), 0o700), os.MkdirAll(bundle.PodsDir(o.root), 0o700),
 		os.MkdirAll(o.logs, 0o755), //nolint:gosec // collectors read the logs
 	)
+}
+
+// directories are those of the paths that are. One that is missing must not keep all guests from running.
+func directories(paths []string, stderr io.Writer) []string {
+	return slices.DeleteFunc(paths, func(path string) bool {
+		info, err := os.Stat(path)
+		if err == nil && !info.IsDir() {
+			err = &os.PathError{Op: "open", Path: path, Err: syscall.ENOTDIR}
+		}
+		if err != nil {
+			fmt.Fprintln(stderr, "wazlet-shim serve: no volumes of the host are possible there:", err)
+		}
+		return err != nil
+	})
 }
 
 // serve serves until SIGTERM, which ends all guests.
@@ -74,6 +96,7 @@ func serve(ctx context.Context, o serveOptions, terminated <-chan os.Signal, std
 	if err := o.make(); err != nil {
 		return err
 	}
+	o.host = directories(o.host, stderr)
 	if err := confineServe(o); err != nil {
 		return err
 	}
@@ -116,6 +139,24 @@ func newServer(ctx context.Context, host *bundle.Host, stderr io.Writer) *server
 	return &server{
 		ctx: ctx, host: host, stderr: stderr, programs: newPrograms(), files: make(chan struct{}, fileWorkers),
 		instances: map[string]*instance{}, logs: logs.NewFiles(openLogs()),
+	}
+}
+
+// sharedFiles is how many files a shared shim wants to open: a hundred for each of ten thousand guests, which is what Linux
+// lets a process have unless it is told otherwise.
+const sharedFiles = 1 << 20
+
+// raiseFiles lets this process open as many files as it wants, or at least as many as it may: more than it was started with
+// takes CAP_SYS_RESOURCE.
+func raiseFiles() {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return
+	}
+	for _, hard := range []uint64{max(limit.Max, sharedFiles), limit.Max} {
+		if unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: hard, Max: hard}) == nil {
+			return
+		}
 	}
 }
 

@@ -314,25 +314,30 @@ func TestBothIsolations(t *testing.T) {
 	}
 }
 
-// TestSharedFiles: volumes, the termination message, the log and a file of another attempt's.
-func TestSharedFiles(t *testing.T) {
-	d := newDaemon(t)
-	volumes := filepath.Join(bundle.PodsDir(d.root), "11111111-2222-3333-4444-555555555555", ".volumes")
+// withVolumes is an attempt whose guest tries its volumes, which are made in a directory.
+func (d *daemon) withVolumes(volumes string) bundle.Spec {
+	d.t.Helper()
 	for _, p := range []string{"rw", "ro"} {
 		if err := os.MkdirAll(filepath.Join(volumes, p), 0o755); err != nil {
-			t.Fatal(err)
+			d.t.Fatal(err)
 		}
 	}
 	if err := os.WriteFile(filepath.Join(volumes, "ro", "file"), []byte("from the host"), 0o600); err != nil {
-		t.Fatal(err)
+		d.t.Fatal(err)
 	}
-	spec := d.spec("main", 0, enginetest.C(t, "files.c"), func(s *bundle.Spec) {
+	return d.spec("main", 0, enginetest.C(d.t, "files.c"), func(s *bundle.Spec) {
 		s.Mounts = []bundle.Mount{
 			{Host: filepath.Join(volumes, "rw"), Guest: "/rw"},
 			{Host: filepath.Join(volumes, "ro"), Guest: "/ro", ReadOnly: true},
 			{Host: filepath.Join(volumes, "ro", "file"), Guest: "/etc/app.conf", ReadOnly: true},
 		}
 	})
+}
+
+// TestSharedFiles: volumes, the termination message, the log and a file of another attempt's.
+func TestSharedFiles(t *testing.T) {
+	d := newDaemon(t)
+	spec := d.withVolumes(filepath.Join(bundle.PodsDir(d.root), "11111111-2222-3333-4444-555555555555", ".volumes"))
 	if e := d.ended(d.start(spec, bundle.Limits{})); e.Reason != bundle.Completed {
 		t.Errorf("%+v\n%s", e, d.log(spec))
 	}

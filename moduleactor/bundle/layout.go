@@ -101,17 +101,22 @@ const (
 	namespaceShims = "ns-"
 )
 
+// ShimsDir is the directory that has one for each shared shim.
+func ShimsDir(root string) string { return filepath.Join(root, "shims") }
+
 // ShimDir is the directory of a shared shim: its lock, its pid, its socket and what it says.
 func ShimDir(root, name string) (string, error) {
 	if err := validateShim(name); err != nil {
 		return "", err
 	}
-	return filepath.Join(root, "shims", name), nil
+	return filepath.Join(ShimsDir(root), name), nil
 }
 
+// validateShim takes names with and without a generation, which those of older daemons do not have.
 func validateShim(name string) error {
-	namespace, ok := strings.CutPrefix(name, namespaceShims)
-	if name == nodeShim || ok && isLabel(namespace) {
+	what, generation, has := strings.Cut(name, ".")
+	namespace, ok := strings.CutPrefix(what, namespaceShims)
+	if (what == nodeShim || ok && isLabel(namespace)) && (!has || isGeneration(generation)) {
 		return nil
 	}
 	return fmt.Errorf("shim: want %s or %s and a namespace (got %.80q)", nodeShim, namespaceShims, name)

@@ -39,6 +39,7 @@ type link struct {
 	slots chan struct{}
 
 	mu      sync.Mutex
+	idle    idleness
 	seq     uint64
 	calls   map[uint64]chan wire.Message
 	watched map[string]*Process
@@ -68,27 +69,39 @@ func (l *link) run() error {
 	return nil
 }
 
+// alive tells whether the shim can be asked for something.
 func (l *link) alive() bool {
+	if l.dead() {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err == nil
+}
+
+// dead tells whether the process is.
+func (l *link) dead() bool {
 	select {
 	case <-l.gone:
-		return false
+		return true
 	default:
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return l.err == nil
+		return false
 	}
 }
 
-// add has the attempt told of its events; false: it is already.
-func (l *link) add(p *Process) bool {
+// add has the attempt told of its events. ErrBusy: it is already. errRetired: the shim takes no more of them.
+func (l *link) add(p *Process) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.watched[p.dir] != nil {
-		return false
+	switch {
+	case errors.Is(l.err, errRetired):
+		return l.err
+	case l.watched[p.dir] != nil:
+		return fmt.Errorf("%w: it is being started or adopted", ErrBusy)
 	}
-	p.link = l
+	p.pid, p.link = l.pid, l
 	l.watched[p.dir] = p
-	return true
+	return nil
 }
 
 // remove forgets an attempt, unless another has taken its place.
@@ -225,7 +238,9 @@ func (l *link) beat() {
 		select {
 		case asked <- struct{}{}:
 			l.shim.rt.wg.Go(func() {
-				_, _ = l.call(wire.Message{Op: wire.Ping}) // the answer is heard
+				if a, err := l.call(wire.Message{Op: wire.Ping}); err == nil {
+					l.rest(a.Instances)
+				}
 				<-asked
 			})
 		default:
@@ -237,6 +252,11 @@ func (l *link) beat() {
 func (l *link) kill(why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.end(why)
+}
+
+// end is kill for who holds the lock.
+func (l *link) end(why error) {
 	if l.err != nil {
 		return
 	}
@@ -261,10 +281,17 @@ func (l *link) outlive() {
 	rt := l.shim.rt
 	l.kill(errors.Join(errors.New("the process ended"), err))
 	_ = l.conn.Close()
+	said := l.said()
+	l.mu.Lock()
+	killed := l.killed
+	l.mu.Unlock()
+	if rt.ctx.Err() == nil {
+		l.shim.clear(errors.Is(killed, errRetired))
+	}
 	close(l.gone)
 	rt.unlink(l)
 	l.mu.Lock()
-	watched, killed := l.watched, l.killed
+	watched := l.watched
 	l.watched = map[string]*Process{}
 	l.mu.Unlock()
 	if rt.ctx.Err() != nil {
@@ -275,7 +302,9 @@ func (l *link) outlive() {
 		}
 		return
 	}
-	rt.warn(&SharedShimError{Name: l.shim.name, PID: l.pid, Attempts: len(watched), Err: killed, Said: l.said()})
+	if !errors.Is(killed, errRetired) {
+		rt.warn(&SharedShimError{Name: l.shim.name, PID: l.pid, Attempts: len(watched), Err: killed, Said: said})
+	}
 	for _, p := range watched {
 		rt.wg.Go(func() { l.bury(p, "the shared shim "+l.shim.name+" ended") })
 	}

@@ -25,6 +25,11 @@ func isHash(s, prefix string) bool {
 	return ok && len(hash) == 64 && all(hash, func(c byte) bool { return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' })
 }
 
+// isGeneration: ^[0-9a-f]{12}$.
+func isGeneration(s string) bool {
+	return len(s) == generationDigits && all(s, func(c byte) bool { return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' })
+}
+
 func isAlnum(c byte) bool { return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' }
 
 func all(s string, is func(byte) bool) bool {

@@ -70,6 +70,10 @@ type Config struct {
 	// Heartbeat is how often shared shims are asked whether they live; 0 means 5 s. One that does not answer within four of
 	// them is killed.
 	Heartbeat time.Duration
+	// SharedHostPaths are directories of the host that guests of shared shims can have volumes in, besides their Pods'.
+	SharedHostPaths []string
+	// SharedIdle is after how long without containers a shared shim is ended; 0 means 10 minutes.
+	SharedIdle time.Duration
 	// CompileMemoryBytes bounds each compiler, where cgroups are writable; 0 means no bound.
 	CompileMemoryBytes int64
 	// Cgroups is nil where there are none: shims then run without limits of the kernel.
@@ -96,11 +100,19 @@ func (c *Config) validate() error {
 			errs = append(errs, fmt.Errorf("%s: %w", p.field, err))
 		}
 	}
+	for i, path := range c.SharedHostPaths {
+		if err := validatePath(path); err != nil {
+			errs = append(errs, fmt.Errorf("sharedHostPaths[%d]: %w", i, err))
+		}
+	}
 	if c.MaxParallelCompiles < 0 {
 		errs = append(errs, fmt.Errorf("maxParallelCompiles: want 0 or more (got %d)", c.MaxParallelCompiles))
 	}
 	if c.Heartbeat < 0 {
 		errs = append(errs, fmt.Errorf("heartbeat: want 0 or more (got %s)", c.Heartbeat))
+	}
+	if c.SharedIdle < 0 {
+		errs = append(errs, fmt.Errorf("sharedIdle: want 0 or more (got %s)", c.SharedIdle))
 	}
 	if c.CompileMemoryBytes < 0 {
 		errs = append(errs, fmt.Errorf("compileMemoryBytes: want 0 or more (got %d)", c.CompileMemoryBytes))
@@ -165,6 +177,7 @@ func New(cfg Config) (*Runtime, error) {
 	}
 	cfg.LogsDir = cmp.Or(cfg.LogsDir, cfg.Root)
 	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, defaultHeartbeat)
+	cfg.SharedIdle = cmp.Or(cfg.SharedIdle, defaultSharedIdle)
 	for _, d := range []string{PodsDir(cfg.Root), cfg.CacheDir} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, err
@@ -174,13 +187,15 @@ func New(cfg Config) (*Runtime, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Runtime{
+	r := &Runtime{
 		cfg: cfg, ctx: ctx, cancel: cancel,
 		compiles: make(chan struct{}, max(1, cfg.MaxParallelCompiles)),
 		live:     map[ID]*Process{}, flights: map[string]*flight{},
 		shims: map[string]*shared{}, links: map[*link]struct{}{},
 		adoptFor: 30 * time.Second, reached: func(string) {},
-	}, nil
+	}
+	r.wg.Go(r.findShims)
+	return r, nil
 }
 
 // Close stops watching shims and ends compilers. Shims go on running. Processes answer with ErrClosed.

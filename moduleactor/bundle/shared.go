@@ -20,6 +20,7 @@ import (
 //	        start ──► link ──► the shim died, by itself or because it was frozen: all its attempts are buried
 //	nothing                     │
 //	        find ───► link ◄────┘ the next attempt starts another
+//	                   └────────► retired: it had no attempts for a while, or is of an older generation and has none
 //
 // A shim is found again by a daemon that comes back, like any other, but by its own directory instead of the attempt's.
 type shared struct {
@@ -103,10 +104,15 @@ func (s *shared) found() (*link, error) {
 
 // find connects to a shim that runs already. errNoShim: none does. ErrBusy: it is between life and death.
 func (s *shared) find() (*link, error) {
-	if s.link != nil && s.link.alive() {
-		return s.link, nil
+	if s.link != nil {
+		if s.link.alive() {
+			return s.link, nil
+		}
+		if !s.link.dead() {
+			return nil, fmt.Errorf("%w: shared shim %s is ending", ErrBusy, s.name)
+		}
+		s.link = nil
 	}
-	s.link = nil
 	lock, err := takeLock(s.dir)
 	if err == nil {
 		_ = lock.Close()
@@ -182,10 +188,8 @@ func (s *shared) fork(lock *os.File) (*os.Process, *os.File, error) {
 		return nil, nil, err
 	}
 	defer out.Close()
-	cfg, fd := s.rt.cfg, -1
-	child, err := os.StartProcess(cfg.Shim, []string{
-		cfg.Shim, "serve", "--dir", s.dir, "--root", cfg.Root, "--cache", cfg.CacheDir, "--logs", cfg.LogsDir,
-	}, &os.ProcAttr{
+	fd := -1
+	child, err := os.StartProcess(s.rt.cfg.Shim, append([]string{s.rt.cfg.Shim, "serve", "--dir", s.dir}, s.rt.serveArgs()...), &os.ProcAttr{
 		Dir: s.dir, Env: s.rt.env(), Files: []*os.File{null, out, out, lock, listener}, Sys: shimAttr(&fd),
 	})
 	if err != nil {
@@ -196,6 +200,11 @@ func (s *shared) fork(lock *os.File) (*os.Process, *os.File, error) {
 		s.rt.joinShared(s.name, child.Pid)
 	}
 	return child, pidfd, err
+}
+
+// serveArgs are what all shared shims are started with.
+func (r *Runtime) serveArgs() []string {
+	return append([]string{"--root", r.cfg.Root, "--cache", r.cfg.CacheDir, "--logs", r.cfg.LogsDir, "--"}, r.cfg.SharedHostPaths...)
 }
 
 // adoptChild makes a process known that was just forked. One that nobody could find again is ended.
@@ -231,7 +240,7 @@ func (r *Runtime) joinShared(name string, pid int) {
 	if r.cfg.Cgroups == nil {
 		return
 	}
-	cgroup := "shared/" + name
+	cgroup := sharedCgroup(name)
 	err := r.cfg.Cgroups.Create(cgroup, Limits{})
 	if err == nil {
 		err = joinCgroups(r.cfg.Cgroups.Dirs(cgroup), pid)
@@ -240,6 +249,8 @@ func (r *Runtime) joinShared(name string, pid int) {
 		r.warnCgroup.Do(func() { r.warn(&CgroupError{Err: err}) })
 	}
 }
+
+func sharedCgroup(name string) string { return "shared/" + name }
 
 // share has the shared shim run the attempt. It is handed all that it cannot open itself.
 func (r *Runtime) share(ctx context.Context, p *Process, lock *os.File, sockets []*os.File) (*Process, error) {
@@ -257,19 +268,28 @@ func (r *Runtime) share(ctx context.Context, p *Process, lock *os.File, sockets 
 	if err != nil {
 		return nil, err
 	}
-	l, err := s.connect(ctx)
+	l, err := s.enlist(ctx, p)
 	if err != nil {
 		return nil, err
-	}
-	p.pid = l.pid
-	if !l.add(p) {
-		return nil, fmt.Errorf("%w: it is being started or adopted", ErrBusy)
 	}
 	if _, err := l.call(wire.Message{Op: wire.Run, Bundle: p.dir}, files...); err != nil {
 		l.remove(p)
 		return nil, err
 	}
 	return r.register(p, l)
+}
+
+// enlist finds a shim for the attempt, which it keeps from being retired.
+func (s *shared) enlist(ctx context.Context, p *Process) (*link, error) {
+	for {
+		l, err := s.connect(ctx)
+		if err == nil {
+			err = l.add(p)
+		}
+		if !errors.Is(err, errRetired) {
+			return l, err
+		}
+	}
 }
 
 // adoptShared takes over an attempt whose lock is held and whose spec says that a shared shim runs it.
@@ -282,9 +302,8 @@ func (r *Runtime) adoptShared(p *Process) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBusy, err)
 	}
-	p.pid = l.pid
-	if !l.add(p) {
-		return nil, fmt.Errorf("%w: it is being started or adopted", ErrBusy)
+	if err := l.add(p); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBusy, err)
 	}
 	answer, err := l.call(wire.Message{Op: wire.Watch, Bundle: p.dir})
 	if err != nil { // it has just ended, or is not there yet

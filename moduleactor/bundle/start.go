@@ -32,6 +32,9 @@ func (r *Runtime) Start(ctx context.Context, spec Spec, limits Limits) (*Process
 	}
 	if spec.Shim != "" {
 		spec.CPUMillicores = limits.CPUMillicores
+		if spec.Shim, err = r.latest(spec.Shim); err != nil {
+			return nil, fmt.Errorf("start %s: %w", spec.ID(), err)
+		}
 	}
 	p, err := r.start(ctx, newProcess(r, dir, spec), limits)
 	if err != nil {

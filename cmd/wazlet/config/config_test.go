@@ -65,7 +65,7 @@ bootstrapKubeconfig: ""
 manifestDir: /etc/wazlet/manifests
 maxPods: 250
 podCIDR: ""
-isolation: {default: process, runtimeClasses: {wasm-shared: shared}, sharing: node}
+isolation: {default: process, runtimeClasses: {wasm-shared: shared}, sharing: node, shared: {idleTimeout: 10m, hostPaths: []}}
 supervision:
   module: {backoff: {initial: 10s, max: 5m, factor: 2, resetAfter: 10m}}
   image:  {backoff: {initial: 10s, max: 5m, factor: 2}}
@@ -152,7 +152,7 @@ bootstrapKubeconfig: b
 maxPods: 0
 podCIDR: 10.0.0.1/8
 isolation:
-  {default: vm, sharing: pod,
+  {default: vm, sharing: pod, shared: {idleTimeout: 1ms, hostPaths: [data]},
   runtimeClasses: {x: docker}}
 supervision:
   module: {backoff: {initial: -1s, factor: 0.5}}
@@ -178,6 +178,8 @@ guestLimits: {openFiles: 3, outputBytesPerSecond: 1}
 			`f:11: isolation.default: must be one of "process", "shared" (got "vm")`,
 			`f:11: isolation.sharing: must be one of "node", "namespace" (got "pod")`,
 			`f:12: isolation.runtimeClasses[x]: must be one of "process", "shared" (got "docker")`,
+			`f:11: isolation.shared.idleTimeout: must be at least 1s (got "1ms")`,
+			`f:11: isolation.shared.hostPaths[0]: must be a clean absolute path (got "data")`,
 			`f:14: supervision.module.backoff.initial: must be from 1ms to max, which is 5m0s (got "-1s")`,
 			`f:14: supervision.module.backoff.factor: must be from 1 to 1000 (got 0.5)`,
 			`f:16: images.maxParallelPulls: must be between 1 and 100 (got 0)`,

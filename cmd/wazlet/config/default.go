@@ -70,7 +70,10 @@ func (h Host) base() NodeConfiguration {
 		DNS:         DNS{ClusterDNS: []string{}, ClusterDomain: "cluster.local", ResolvConf: "/etc/resolv.conf"},
 		Egress:      Egress{Allow: []string{egress.Any}},
 		GuestLimits: GuestLimits{OpenFiles: 1024, OutputBytesPerSecond: 8 << 20},
-		Isolation:   Isolation{Default: IsolationProcess, Sharing: SharingNode},
+		Isolation: Isolation{
+			Default: IsolationProcess, Sharing: SharingNode,
+			Shared: SharedProcesses{IdleTimeout: metav1.Duration{Duration: defaultIdleTimeout}, HostPaths: []string{}},
+		},
 		Supervision: actors.DefaultSupervision(),
 		Images: Images{
 			MaxParallelPulls:    4,

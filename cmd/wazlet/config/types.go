@@ -88,8 +88,7 @@ type Egress struct {
 
 // GuestLimits are limits of each guest.
 type GuestLimits struct {
-	// OpenFiles is how many files, directories and sockets a guest can have open; default 1024. With isolation shared at
-	// most 256.
+	// OpenFiles is how many files, directories and sockets a guest can have open; default 1024.
 	OpenFiles int `json:"openFiles"`
 	// OutputBytesPerSecond is how much a guest can print, on stdout and stderr together; one that prints more waits. As
 	// much may come at once. Default 8388608; 0: no limit.
@@ -114,6 +113,8 @@ type Isolation struct {
 	RuntimeClasses map[string]IsolationMode `json:"runtimeClasses"`
 	// Sharing says which containers of isolation shared have one process: all of the node (default), or those of a namespace.
 	Sharing Sharing `json:"sharing"`
+	// Shared is about those processes.
+	Shared SharedProcesses `json:"shared"`
 }
 
 // Sharing is what has a shared process of its own.

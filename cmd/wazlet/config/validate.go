@@ -37,6 +37,7 @@ func (c NodeConfiguration) problems() []strictyaml.Problem {
 	all = append(all, c.Egress.validate(field.NewPath("egress"))...)
 	all = append(all, c.GuestLimits.validate(field.NewPath("guestLimits"))...)
 	all = append(all, c.Isolation.validate(field.NewPath("isolation"))...)
+	all = append(all, c.Isolation.Shared.validate(field.NewPath("isolation", "shared"), c.RootDir)...)
 	all = append(all, c.Supervision.Validate(field.NewPath("supervision"))...)
 	all = append(all, c.Images.validate(field.NewPath("images"))...)
 	all = append(all, c.HTTPHandlers.validate(field.NewPath("httpHandlers"))...)

@@ -180,7 +180,8 @@ func (d *daemon) assemble() (err error) {
 	}
 	d.runtime, err = bundle.New(bundle.Config{
 		Root: c.RootDir, Shim: d.Shim, CacheDir: d.cacheDir(), MaxParallelCompiles: c.Images.MaxParallelCompiles,
-		CompileMemoryBytes: compileMemoryBytes, Cgroups: d.cgroups(), LogsDir: c.PodLogsDir, Warn: func(err error) { d.log.Warn("runtime", zap.Error(err)) },
+		CompileMemoryBytes: compileMemoryBytes, Cgroups: d.cgroups(), LogsDir: c.PodLogsDir,
+		SharedIdle: c.Isolation.Shared.IdleTimeout.Duration, SharedHostPaths: c.Isolation.Shared.HostPaths, Warn: func(err error) { d.log.Warn("runtime", zap.Error(err)) },
 		Refused: d.refused,
 	})
 	if err != nil {
@@ -220,6 +221,7 @@ func (d *daemon) spawn() (err error) {
 		RuntimeClasses: map[string]podactor.Isolation{}, HostIP: d.hostIP(), HostsFile: bundle.HostsFile, DNS: dnsOf(c.DNS), Egress: egressOf(c.Egress),
 		DefaultIsolation:  podactor.Isolation(c.Isolation.Default),
 		SharedByNamespace: c.Isolation.Sharing == config.SharingNamespace,
+		SharedHostPaths:   c.Isolation.Shared.HostPaths,
 		Handlers:          handlerLimits(c.HTTPHandlers),
 	}
 	if pods.Hostname, err = os.Hostname(); err != nil {
