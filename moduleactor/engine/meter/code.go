@@ -1,22 +1,6 @@
 package meter
 
-import (
-	"github.com/wazlet/wazlet/moduleactor/engine/wasm"
-)
-
-// What is charged.
-const (
-	// instructionsEach is how many instructions of a loop or function are charged as much as going through it once. All of
-	// them count, though few may be executed: fewer here would let the large loops of interpreters tick all the time; more
-	// would let a guest do more between two ticks.
-	instructionsEach = 128
-	// hostCall is about what 160 ns are worth.
-	hostCall = 64
-	// bulkShift is 32 bytes of memory, or elements of a table.
-	bulkShift = 5
-	// maxWeight is what three bytes of LEB128 hold.
-	maxWeight = 1<<20 - 1
-)
+import "github.com/wazlet/wazlet/moduleactor/engine/wasm"
 
 // maxLocals is the number that the JavaScript API allows; wazero takes memory for each.
 const maxLocals = 50_000
@@ -28,24 +12,20 @@ func (w *rewriter) code(r *wasm.Reader) {
 		r.Fail("%d functions have %d bodies", len(w.funcs), n)
 		return
 	}
-	b := &body{rewriter: w}
-	b.chargeParts()
-	added := 0
-	if w.metered {
-		added = 2
+	b := &body{rewriter: w, light: make([]uint8, n)}
+	if !w.metered {
+		w.u32(uint32(n))
+		b.each(r, b.written)
+		return
 	}
-	w.u32(uint32(n + added))
-	for i := 0; i < n && r.Err() == nil; i++ {
-		part := r.Sub(r.U32())
-		b.write(part, w.params[w.funcs[i]])
-		r.Join(part)
-		w.u32(uint32(len(b.out)))
-		w.raw(b.out)
-	}
-	if w.metered {
-		w.addSlow()
-		w.addBulk()
-	}
+	first := *r
+	b.learn(&first)
+	r.Join(&first)
+	b.metering = true
+	w.u32(uint32(n + 2))
+	b.each(r, b.written)
+	w.addSlow()
+	w.addBulk()
 }
 
 // addSlow writes the function that is called when the countdown is over.
@@ -70,47 +50,70 @@ func (w *rewriter) function1(body []byte) {
 	w.raw(body)
 }
 
-// site is where a charge was written whose weight is known at the end of its loop or function.
-type site struct {
-	at           int // of the weight in body.out
-	instructions int
-}
-
-// body writes one function after the other.
+// body goes through one function after the other.
 type body struct {
 	*rewriter
 	r   *wasm.Reader
 	out []byte
+	// metering: charges are written.
+	metering bool
+	// light has the number of instructions, of those that are in no loop, of the light functions, otherwise 0.
+	light []uint8
 	// done is how far of r is in out.
-	done  int
-	sites []site
-	// blocks are the open blocks, each with the index of the site of the innermost loop around.
-	blocks []int32
-	// before and after are what a charge has around its weight.
-	before, after []byte
+	done int
+	// sites are the function and its loops, blocks what is open.
+	sites  []site
+	blocks []block
+	// calls: something that is in no loop calls a function of the module.
+	calls bool
 }
 
-func (b *body) write(r *wasm.Reader, params uint32) {
-	b.r, b.out, b.sites, b.blocks = r, b.out[:0], b.sites[:0], b.blocks[:0]
-	b.localGroups(params)
+// block is an open block.
+type block struct {
+	// site is the index of that of the innermost loop around, or of the function.
+	site int32
+	// wrapped is how many wrapped loops it is in, itself included.
+	wrapped int32
+	// loop: it is a wrapped loop.
+	loop bool
+}
+
+func (b *body) top() *block { return &b.blocks[len(b.blocks)-1] }
+
+// each goes through the functions, and calls then after each.
+func (b *body) each(r *wasm.Reader, then func(i int)) {
+	for i := 0; i < len(b.funcs) && r.Err() == nil; i++ {
+		part := r.Sub(r.U32())
+		b.one(part, i)
+		r.Join(part)
+		then(i)
+	}
+}
+
+// written takes over what was written of a function.
+func (b *body) written(int) {
+	b.u32(uint32(len(b.out)))
+	b.raw(b.out)
+}
+
+func (b *body) one(r *wasm.Reader, i int) {
+	b.r, b.out, b.sites, b.blocks = r, b.out[:0], append(b.sites[:0], site{}), append(b.blocks[:0], block{})
+	b.calls = false
+	b.localGroups(b.params[b.funcs[i]])
 	b.out = append(b.out, r.From(0)...)
 	b.done = r.Pos()
-	b.blocks = append(b.blocks, 0)
-	b.charge(1)
-	b.sites = append(b.sites, site{at: b.weightAt()})
+	if b.metering && b.light[i] == 0 {
+		b.sites[0].at = b.charge(1)
+	}
 	for len(b.blocks) > 0 && r.Err() == nil {
-		b.sites[b.blocks[len(b.blocks)-1]].instructions++
+		b.weigh(1)
 		b.instruction(r.Byte())
 	}
 	if r.Err() == nil && r.Left() > 0 {
 		r.Fail("a function has %d bytes after its end", r.Left())
 	}
 	b.flush(r.Pos())
-	if b.metered {
-		for _, s := range b.sites {
-			putWeight(b.out[s.at:], min(1+s.instructions/instructionsEach, maxWeight))
-		}
-	}
+	b.putWeights()
 }
 
 // localGroups reads the locals.
@@ -126,38 +129,6 @@ func (b *body) localGroups(params uint32) {
 	}
 }
 
-// chargeParts makes the parts of a charge:
-//
-//	countdown = countdown - weight; if countdown < 0 { slow() }
-//
-// A local to save reading the global again, or one that counts so that the global is written less often, is no faster: what
-// takes time is the call, though it is seldom made, because wazero keeps no values in registers across it.
-func (b *body) chargeParts() {
-	b.before = append(appendU32([]byte{opGlobalGet}, b.countdown()), opI32Const)
-	b.after = appendU32([]byte{opI32Sub, opGlobalSet}, b.countdown())
-	b.after = appendU32(append(b.after, opGlobalGet), b.countdown())
-	b.after = appendU32(append(b.after, opI32Const, 0, opI32LtS, opIf, blockEmpty, opCall), b.slowFunction())
-	b.after = append(b.after, opEnd)
-}
-
-// charge writes a charge, at any place: it leaves the stack alone.
-func (b *body) charge(weight int) {
-	if !b.metered {
-		return
-	}
-	b.out = append(append(b.out, b.before...), 0, 0, 0)
-	putWeight(b.out[len(b.out)-3:], weight)
-	b.out = append(b.out, b.after...)
-}
-
-// weightAt is where the weight of the charge is that was written last.
-func (b *body) weightAt() int { return len(b.out) - len(b.after) - 3 }
-
-// putWeight writes a number as signed LEB128 of three bytes.
-func putWeight(b []byte, n int) {
-	b[0], b[1], b[2] = byte(n)|0x80, byte(n>>7)|0x80, byte(n>>14)&0x7f
-}
-
 // flush copies what was read since the last flush, up to a position.
 func (b *body) flush(to int) {
 	if part := b.r.From(b.done); b.r.Err() == nil && to > b.done {
@@ -170,4 +141,13 @@ func (b *body) flush(to int) {
 func (b *body) index(at int, v uint32) {
 	b.flush(at)
 	b.out = appendU32(b.out, v)
+}
+
+// learn goes through all functions without writing them, to find the light ones.
+func (b *body) learn(r *wasm.Reader) {
+	b.each(r, func(i int) {
+		if n := b.sites[0].instructions; n <= instructionsEach && !b.calls {
+			b.light[i] = uint8(n)
+		}
+	})
 }

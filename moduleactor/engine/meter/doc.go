@@ -10,6 +10,10 @@
 //
 //	countdown < 0  ──► a function of ours ──► import wazlet.tick, which returns the next countdown
 //
+// A light function is not charged when it is entered: it has at most 128 instructions outside of loops and calls no function
+// of the module there, so that its caller is charged for it like for instructions of its own. Whatever recurses passes a
+// charge: light functions call only in loops.
+//
 // The countdown is a global of the module, appended to its own; the imported function is the last import, which moves the
 // index of every function of the module by one. The guest can name neither: indices that it did not have are refused here,
 // since they would mean something after the rewriting.
@@ -19,5 +23,5 @@
 //
 // The result is valid if the module was: Rewrite does not check types, wazero does when it compiles the result. It decodes
 // instructions exactly as wazero 1.12 does, and refuses what the two might read differently. What it writes is at most
-// some ten times as large as what it read, and it takes time in proportion.
+// some fifteen times as large as what it read, and it takes time in proportion.
 package meter

@@ -32,6 +32,7 @@ const (
 	opF64Const     = 0x44
 	opFirstNumeric = 0x45
 	opI32LtS       = 0x48
+	opI32GeS       = 0x4e
 	opI32Add       = 0x6a
 	opI32Sub       = 0x6b
 	opI32Mul       = 0x6c

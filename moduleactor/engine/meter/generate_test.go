@@ -13,8 +13,8 @@ type generator struct {
 	in    []byte
 	out   []byte
 	funcs byte
-	// labels are the open blocks.
-	labels byte
+	// labels are the open blocks, the innermost last: whether a branch there takes a value.
+	labels []bool
 }
 
 func (g *generator) byte() byte {
@@ -70,7 +70,7 @@ func (g *generator) statements(depth int) {
 }
 
 func (g *generator) statement(depth int) {
-	choice := g.byte() % 16
+	choice := g.byte() % 17
 	if depth == 0 {
 		choice %= 6
 	}
@@ -93,11 +93,18 @@ func (g *generator) statement(depth int) {
 	case 6, 7, 8:
 		g.block([]byte{0x02, 0x03, 0x04}[choice-6], depth)
 	case 9:
+		to := g.label()
+		g.arguments(to)
 		g.value(1)
-		g.emit(0x0d, g.byte()%g.labels)
+		g.emit(0x0d, to)
+		if g.takes(to) {
+			g.emit(0x1a)
+		}
 	case 10:
+		to := g.label()
+		g.arguments(to)
 		g.value(1)
-		g.emit(0x0e, 2, g.byte()%g.labels, g.byte()%g.labels, g.byte()%g.labels)
+		g.emit(0x0e, 2, g.labelLike(to), g.labelLike(to), to)
 	case 11, 12, 13: // memory.fill, memory.copy, memory.init
 		g.value(1)
 		g.value(1)
@@ -107,24 +114,66 @@ func (g *generator) statement(depth int) {
 		g.value(1)
 		g.emit(0xd2, g.byte()%g.funcs, 0x26, 0)
 	case 15:
+		to := g.label()
+		g.arguments(to)
+		g.emit(0x0c, to)
+	case 16:
 		g.emit([][]byte{{0x0f}, {0x00}, {0xfc, 9, g.byte() % 3}}[g.byte()%3]...)
 		g.emit(0x01)
 	}
 }
 
+func (g *generator) label() byte { return g.byte() % byte(len(g.labels)) }
+
+func (g *generator) takes(label byte) bool { return g.labels[len(g.labels)-1-int(label)] }
+
+// labelLike is a label that takes what the other takes.
+func (g *generator) labelLike(other byte) byte {
+	if l := g.label(); g.takes(l) == g.takes(other) {
+		return l
+	}
+	return other
+}
+
+// arguments leaves on the stack what a branch takes.
+func (g *generator) arguments(label byte) {
+	if g.takes(label) {
+		g.value(1)
+	}
+}
+
+// block makes a block, a loop or an if: without values, with a result, or with a parameter and a result.
 func (g *generator) block(op byte, depth int) {
+	kind := []byte{0x40, 0x40, 0x7f, 1}[g.byte()%4]
+	if kind == 1 {
+		g.value(1)
+	}
 	if op == 0x04 {
 		g.value(1)
 	}
-	g.emit(op, 0x40)
-	g.labels++
-	g.statements(depth - 1)
-	if op == 0x04 && g.byte()%2 == 0 {
+	g.emit(op, kind)
+	g.labels = append(g.labels, kind == 1 || kind == 0x7f && op != 0x03)
+	g.arm(kind, depth)
+	if op == 0x04 && (kind == 0x7f || g.byte()%2 == 0) {
 		g.emit(0x05)
-		g.statements(depth - 1)
+		g.arm(kind, depth)
 	}
-	g.labels--
+	g.labels = g.labels[:len(g.labels)-1]
 	g.emit(0x0b)
+	if kind != 0x40 {
+		g.emit(0x21, g.byte()%3)
+	}
+}
+
+// arm makes what is in a block.
+func (g *generator) arm(kind byte, depth int) {
+	if kind == 1 {
+		g.emit(0x21, g.byte()%3)
+	}
+	g.statements(depth - 1)
+	if kind != 0x40 {
+		g.value(1)
+	}
 }
 
 // generate makes the module.
@@ -134,7 +183,7 @@ func generate(in []byte) []byte {
 	offsets := [3]byte{g.byte(), g.byte(), g.byte()}
 	var types, bodies [][]byte
 	for range g.funcs {
-		g.out, g.labels = []byte{1, 3, 0x7f}, 1
+		g.out, g.labels = []byte{1, 3, 0x7f}, []bool{false}
 		for range 4 {
 			g.statements(4)
 		}
@@ -147,7 +196,7 @@ func generate(in []byte) []byte {
 		indices[i] = byte(i)
 	}
 	return Module(
-		Section(1, Type(nil, nil)),
+		Section(1, Type(nil, nil), Type([]byte{0x7f}, []byte{0x7f})),
 		Section(3, types...),
 		Section(4, []byte{0x70, 0, 4}),
 		Section(5, []byte{0, 1}),

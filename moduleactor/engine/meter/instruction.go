@@ -51,61 +51,105 @@ func (b *body) control(op byte) {
 	case opBlock, opLoop, opIf:
 		b.block(op)
 	case opEnd:
-		b.blocks = b.blocks[:len(b.blocks)-1]
+		b.end()
 	case opBr, opBrIf:
-		r.U32()
+		at := r.Pos()
+		b.index(at, b.label())
 	case opBrTable:
+		at := r.Pos()
 		n := r.Count("labels")
+		b.index(at, uint32(n))
 		for i := 0; i <= n && r.Err() == nil; i++ {
-			r.U32()
+			at = r.Pos()
+			b.index(at, b.label())
 		}
 	case opCall:
-		at := r.Pos()
-		f := b.function(r, r.U32())
-		if f < b.importedFuncs {
-			b.chargeHostCall(r.Pos() - at + 1)
-		}
-		b.index(at, f)
+		b.call()
 	case opRefFunc:
 		at := r.Pos()
 		b.index(at, b.function(r, r.U32()))
 	case opCallIndirect:
 		b.typeIndex(int64(r.U32()))
 		r.U32()
+		b.called(instructionsEach) // it may be a light one
 	default:
 		r.Fail("the instruction 0x%x is unknown or of an unsupported proposal", op)
 	}
 }
 
+// call reads the function that is called.
+func (b *body) call() {
+	at := b.r.Pos()
+	f := b.r.U32()
+	index := b.function(b.r, f)
+	switch {
+	case b.r.Err() != nil:
+	case f < b.importedFuncs:
+		b.chargeHostCall(b.r.Pos() - at + 1)
+	default:
+		b.called(int(b.light[f-b.importedFuncs]))
+	}
+	b.index(at, index)
+}
+
+// called is for calls of the module's functions, of which so many instructions are charged here.
+func (b *body) called(instructions int) {
+	b.weigh(instructions)
+	b.calls = b.calls || b.top().site == 0
+}
+
 // block opens a block. Its type is one byte, or the index of a type.
 func (b *body) block(op byte) {
 	r, at := b.r, b.r.Pos()
-	if t := r.Signed(33); t >= 0 {
-		b.typeIndex(t)
-		b.flush(at)
-		b.out = appendSigned(b.out, t)
+	params := uint32(0)
+	t := r.Signed(33)
+	if t >= 0 {
+		params = b.typeIndex(t)
 	} else if c := byte(t & 0x7f); r.Pos()-at != 1 || (c != blockEmpty && !isType(c)) {
 		r.Fail("a block has an unknown or unsupported type")
 	}
-	around := b.blocks[len(b.blocks)-1]
+	next := *b.top()
+	next.loop = false
 	if op == opLoop {
-		around = int32(len(b.sites))
-		b.flush(r.Pos())
-		b.charge(1)
-		b.sites = append(b.sites, site{at: b.weightAt()})
+		next.site = int32(len(b.sites))
+		b.sites = append(b.sites, site{})
 	}
-	b.blocks = append(b.blocks, around)
+	switch {
+	case op == opLoop && b.metering:
+		if next.loop = params == 0; next.loop {
+			next.wrapped++
+		}
+		b.flush(at - 1)
+		b.sites[next.site].at = b.openLoop(appendSigned(nil, t), next.loop)
+	case t >= 0:
+		b.flush(at)
+		b.out = appendSigned(b.out, t)
+	}
+	b.blocks = append(b.blocks, next)
 }
 
-func (b *body) typeIndex(t int64) {
+// end closes a block.
+func (b *body) end() {
+	closed := *b.top()
+	b.blocks = b.blocks[:len(b.blocks)-1]
+	if closed.loop {
+		b.flush(b.r.Pos())
+		b.closeLoop()
+	}
+}
+
+// typeIndex returns the number of parameters of a type.
+func (b *body) typeIndex(t int64) (params uint32) {
 	if t >= int64(len(b.params)) {
 		b.r.Fail("type %d does not exist: there are %d", t, len(b.params))
+		return 0
 	}
+	return b.params[t]
 }
 
 // chargeHostCall charges the instruction of which so many bytes were read.
 func (b *body) chargeHostCall(read int) {
-	if !b.metered {
+	if !b.metering {
 		return
 	}
 	at := b.r.Pos() - read
@@ -172,7 +216,7 @@ func (b *body) misc() {
 		return
 	}
 	b.flush(start)
-	if b.metered {
+	if b.metering {
 		switch op {
 		case miscMemoryInit, miscMemoryCopy, miscMemoryFill, miscTableInit, miscTableCopy, miscTableFill:
 			b.out = appendU32(append(b.out, opCall), b.bulkFunction())

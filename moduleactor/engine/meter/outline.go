@@ -137,9 +137,17 @@ func (m *module) types(r *wasm.Reader) {
 		params := r.Count("parameters")
 		m.params = append(m.params, uint32(params))
 		checkTypes(r, r.Bytes(params))
-		checkTypes(r, r.Bytes(r.Count("results")))
+		results := r.Count("results")
+		checkTypes(r, r.Bytes(results))
+		if n := max(params, results); n > maxValues {
+			r.Fail("a type has %d parameters or results; at most %d are supported", n, maxValues)
+		}
 	}
 }
+
+// maxValues is what the JavaScript API allows for parameters, and for results: a call or a branch moves all of them, which
+// counts as one instruction.
+const maxValues = 1000
 
 func checkTypes(r *wasm.Reader, types []byte) {
 	for _, c := range types {

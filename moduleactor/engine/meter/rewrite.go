@@ -9,7 +9,7 @@ import (
 )
 
 // Version is part of the key of whatever is kept of rewritten modules. It changes with what Rewrite writes.
-const Version = "1"
+const Version = "2"
 
 // The function that a metered module imports. It takes nothing and returns the next countdown, an i32.
 const (

@@ -93,13 +93,18 @@ func programSections(start []byte, bodies ...[]byte) [][]byte {
 	}
 }
 
+// typed is the program with type 1, which takes and returns an i32.
+func typed(program []byte) []byte {
+	return bytes.Replace(program, Section(1, Type(nil, nil)), Section(1, Type(nil, nil), Type([]byte{i32}, []byte{i32})), 1)
+}
+
 // TestSpins: nothing goes on without end, whatever it is made of.
 func TestSpins(t *testing.T) {
-	// fork makes a function call itself, or another, twice: 2^n calls without a loop, as deep as the global that counts
+	// deep makes a function call itself, or another, twice: 2^n calls without a loop, as deep as the global that counts
 	// down says. The stack does not overflow meanwhile.
+	stop := []byte{0x23, 0, 0x45, 0x04, 0x40, 0x0f, 0x0b, 0x23, 0, 0x41, 1, 0x6b, 0x24, 0}
 	deep := func(call ...byte) []byte {
-		code := []byte{0x23, 0, 0x45, 0x04, 0x40, 0x0f, 0x0b, 0x23, 0, 0x41, 1, 0x6b, 0x24, 0}
-		code = append(code, call...)
+		code := append(slices.Clone(stop), call...)
 		code = append(code, call...)
 		return Body(append(code, 0x23, 0, 0x41, 1, 0x6a, 0x24, 0)...)
 	}
@@ -107,29 +112,37 @@ func TestSpins(t *testing.T) {
 		s := programSections(nil, bodies...)
 		return Module(slices.Insert(s, 5, Section(6, []byte{i32, 1, 0x41, 60, 0x0b}))...)
 	}
+	local := func(code ...byte) []byte {
+		code = append(append([]byte{1, 1, i32}, code...), 0x0b)
+		return append(U32(uint32(len(code))), code...)
+	}
 	fill := []byte{0x41, 0, 0x41, 0, 0x41, 0x80, 0x80, 8, 0xfc, 11, 0} // 128 KiB
 	for name, code := range map[string][]byte{
-		"loop":                    program(Body(0x03, 0x40, 0x0c, 0, 0x0b)),
-		"br_if":                   program(Body(0x03, 0x40, 0x41, 1, 0x0d, 0, 0x0b)),
-		"br_table":                program(Body(0x03, 0x40, 0x41, 1, 0x0e, 1, 0, 0, 0x0b)),
-		"outer loop":              program(Body(0x03, 0x40, 0x03, 0x40, 0x0c, 1, 0x0b, 0x0b)),
-		"loop with a parameter":   program(Body(0x41, 1, 0x03, 0x01, 0x0c, 0, 0x0b, 0x1a)),
-		"recursion":               counted(deep(0x10, 1)),
-		"mutual recursion":        counted(deep(0x10, 2), deep(0x10, 1)),
-		"indirect recursion":      counted(deep(0x41, 0, 0x11, 0, 0)),
-		"start section":           Module(programSections(RawSection(8, U32(1)), Body(0x03, 0x40, 0x0c, 0, 0x0b))...),
-		"fills":                   program(Body(append(append([]byte{0x03, 0x40}, fill...), 0x0c, 0, 0x0b)...)),
-		"calls of the host":       program(Body(0x03, 0x40, 0x10, 0, 0x0c, 0, 0x0b)),
-		"memory.grow by nothing":  program(Body(0x03, 0x40, 0x41, 0, 0x40, 0, 0x1a, 0x0c, 0, 0x0b)),
-		"table.grow by nothing":   program(Body(0x03, 0x40, 0xd0, 0x70, 0x41, 0, 0xfc, 15, 0, 0x1a, 0x0c, 0, 0x0b)),
-		"table.grow without end":  program(Body(0x03, 0x40, 0xd0, 0x70, 0x41, 0x80, 0x20, 0xfc, 15, 0, 0x1a, 0x0c, 0, 0x0b)),
-		"memory.grow without end": program(Body(0x03, 0x40, 0x41, 1, 0x40, 0, 0x1a, 0x0c, 0, 0x0b)),
+		"loop":                   program(Body(0x03, 0x40, 0x0c, 0, 0x0b)),
+		"br_if":                  program(Body(0x03, 0x40, 0x41, 1, 0x0d, 0, 0x0b)),
+		"br_table":               program(Body(0x03, 0x40, 0x41, 1, 0x0e, 1, 0, 0, 0x0b)),
+		"outer loop":             program(Body(0x03, 0x40, 0x03, 0x40, 0x0c, 1, 0x0b, 0x0b)),
+		"loop with a parameter":  program(Body(0x41, 1, 0x03, 0x01, 0x0c, 0, 0x0b, 0x1a)),
+		"recursion":              counted(deep(0x10, 1)),
+		"mutual recursion":       counted(deep(0x10, 2), deep(0x10, 1)),
+		"indirect recursion":     counted(deep(0x41, 0, 0x11, 0, 0)),
+		"start section":          Module(programSections(RawSection(8, U32(1)), Body(0x03, 0x40, 0x0c, 0, 0x0b))...),
+		"fills":                  program(Body(append(append([]byte{0x03, 0x40}, fill...), 0x0c, 0, 0x0b)...)),
+		"calls of the host":      program(Body(0x03, 0x40, 0x10, 0, 0x0c, 0, 0x0b)),
+		"memory.grow by nothing": program(Body(0x03, 0x40, 0x41, 0, 0x40, 0, 0x1a, 0x0c, 0, 0x0b)),
+		"table.grow by nothing":  program(Body(0x03, 0x40, 0xd0, 0x70, 0x41, 0, 0xfc, 15, 0, 0x1a, 0x0c, 0, 0x0b)),
+		"table.grow without end": program(Body(0x03, 0x40, 0xd0, 0x70, 0x41, 0x80, 0x20, 0xfc, 15, 0, 0x1a, 0x0c, 0, 0x0b)),
+		// What is light is not charged when it is entered: its callers, and the loops in it, are.
+		"a loop of calls of a light function": program(Body(0x03, 0x40, 0x10, 2, 0x0c, 0, 0x0b), Body(0x01)),
+		"recursion in loops that run once":    counted(Body(append(append([]byte{0x03, 0x40}, stop...), append(bytes.Repeat([]byte{0x10, 1}, 2), 0x23, 0, 0x41, 1, 0x6a, 0x24, 0, 0x0b)...)...)),
+		"a loop in a loop that runs once":     program(Body(0x03, 0x40, 0x03, 0x40, 0x0b, 0x0c, 0, 0x0b)),
+		"a counter that is set back":          program(local(0x03, 0x40, 0x41, 0, 0x21, 0, 0x20, 0, 0x41, 1, 0x6a, 0x22, 0, 0x41, 100, 0x49, 0x0d, 0, 0x0b)),
+		"a loop with a result":                program(Body(0x03, 0x7f, 0x41, 0, 0x41, 1, 0x0d, 0, 0x0b, 0x1a)),
+		"the loop around, by br_table":        program(Body(0x03, 0x40, 0x02, 0x40, 0x03, 0x40, 0x41, 1, 0x0e, 1, 0, 2, 0x0b, 0x0b, 0x0b)),
+		"memory.grow without end":             program(Body(0x03, 0x40, 0x41, 1, 0x40, 0, 0x1a, 0x0c, 0, 0x0b)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if name == "loop with a parameter" {
-				code = bytes.Replace(code, Section(1, Type(nil, nil)), Section(1, Type(nil, nil), Type([]byte{i32}, []byte{i32})), 1)
-			}
-			_, err := run(t, rewrite(t, code, meter.Options{Every: meter.DefaultEvery, MaxTable: 10_000}), 20)
+			_, err := run(t, rewrite(t, typed(code), meter.Options{Every: meter.DefaultEvery, MaxTable: 10_000}), 20)
 			if !errors.Is(err, errStopped) {
 				t.Errorf("got %v", err)
 			}
@@ -147,20 +160,32 @@ func TestEndlessRecursion(t *testing.T) {
 
 // TestCharges counts the ticks of a loop of 10,000 rounds.
 func TestCharges(t *testing.T) {
-	rounds := func(code ...byte) []byte {
+	// f is function 1; function 2 is in the table.
+	with := func(function2 []byte, code ...byte) []byte {
 		body := append([]byte{1, 1, i32, 0x03, 0x40}, code...)
 		body = append(body, 0x20, 0, 0x41, 1, 0x6a, 0x22, 0, 0x41, 0x90, 0xce, 0, 0x49, 0x0d, 0, 0x0b, 0x0b)
-		return program(append(U32(uint32(len(body))), body...))
+		module := typed(program(append(U32(uint32(len(body))), body...), function2))
+		return bytes.Replace(module, Section(9, []byte{0, 0x41, 0, 0x0b, 1, 1}), Section(9, []byte{0, 0x41, 0, 0x0b, 1, 2}), 1)
+	}
+	rounds := func(code ...byte) []byte { return with(Body(), code...) }
+	calls := func(instructions int) []byte {
+		return with(Body(bytes.Repeat([]byte{0x01}, instructions-1)...), 0x10, 2)
 	}
 	for name, tc := range map[string]struct {
 		code []byte
 		want int // with a tick each 1000
 	}{
-		"nothing":             {rounds(), 10},
-		"256 instructions":    {rounds(bytes.Repeat([]byte{0x01}, 256)...), 30},
-		"a call of the host":  {rounds(0x10, 0), 10_000 * 65 / 1000},
-		"a fill of 64 KiB":    {rounds(0x41, 0, 0x41, 0, 0x41, 0x80, 0x80, 4, 0xfc, 11, 0), 10_000},
-		"a copy of 320 bytes": {rounds(0x41, 0, 0x41, 0, 0x41, 0xc0, 2, 0xfc, 10, 0, 0), 110},
+		"nothing":                       {rounds(), 10},
+		"256 instructions":              {rounds(bytes.Repeat([]byte{0x01}, 256)...), 30},
+		"a call of the host":            {rounds(0x10, 0), 10_000 * 65 / 1000},
+		"a small function":              {calls(100), 10},
+		"a light function":              {calls(128), 20},
+		"a function that is not light":  {calls(129), 30},
+		"an inner loop":                 {rounds(0x03, 0x40, 0x0b), 20},
+		"an inner loop with parameters": {rounds(0x41, 0, 0x03, 1, 0x0b, 0x1a), 20},
+		"a light function by the table": {rounds(0x41, 0, 0x11, 0, 0), 20},
+		"a fill of 64 KiB":              {rounds(0x41, 0, 0x41, 0, 0x41, 0x80, 0x80, 4, 0xfc, 11, 0), 10_000},
+		"a copy of 320 bytes":           {rounds(0x41, 0, 0x41, 0, 0x41, 0xc0, 2, 0xfc, 10, 0, 0), 110},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := countTicks(t, rewrite(t, tc.code, meter.Options{Every: 1000}), 1000)
@@ -228,6 +253,9 @@ func TestRefused(t *testing.T) {
 		"an export of the countdown": {with(7, Section(7, Export("f", 3, 0))), "global 0 does not exist: there are 0"},
 		"an added type":              {program(Body(0x02, 1, 0x0b)), "type 1 does not exist: there are 1"},
 		"an added type in a call":    {program(Body(0x41, 0, 0x11, 1, 0)), "type 1 does not exist: there are 1"},
+		"the label of a charge":      {program(Body(0x03, 0x40, 0x0c, 2, 0x0b)), "a branch out of 3 blocks: it is in 2"},
+		"its label by br_table":      {program(Body(0x03, 0x40, 0x41, 0, 0x0e, 1, 0, 3, 0x0b)), "a branch out of 4 blocks: it is in 2"},
+		"a type of many values":      {with(1, Section(1, Type(nil, nil), Type(bytes.Repeat([]byte{i32}, 1001), nil))), "a type has 1001 parameters or results; at most 1000 are supported"},
 		"an import from wazlet":      {with(2, Section(2, Import("wazlet", "tick", 0, 0))), "it imports tick from the module wazlet, which is the node's own"},
 		"a tail call":                {program(Body(0x12, 1)), "the instruction 0x12 is unknown or of an unsupported proposal"},
 		"an atomic instruction":      {program(Body(0xfe, 0x03, 0)), "the instruction 0xfe is unknown or of an unsupported proposal"},
