@@ -171,8 +171,14 @@ func (c *controlPlane) run(scenes []scene) {
 // A real control plane cannot tell our node from any other, except that its Pods are wasm.
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	newControlPlane(t, "").run([]scene{
+	logs := t.TempDir()
+	if err := os.WriteFile(filepath.Join(logs, "agent-of-the-test.log"), []byte("its log\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	newControlPlane(t, "kubeletServer: {systemLogs: {query: true, dir: "+logs+"}}\n").run([]scene{
 		{"the node is registered", (*controlPlane).testNode},
+		{"kubectl reads the node's logs", (*controlPlane).testNodeLogs},
+		{"a Pod's life is told in few words", (*controlPlane).testLife},
 		{"a Deployment becomes available, is updated and scaled", (*controlPlane).testDeployment},
 		{"Jobs end with exact exit codes", (*controlPlane).testJobs},
 		{"limits hold", (*controlPlane).testLimits},
@@ -180,6 +186,7 @@ func TestCluster(t *testing.T) {
 		{"a static Pod has a mirror", (*controlPlane).testMirror},
 		{"the daemon is killed and comes back", (*controlPlane).testDaemonRestart},
 		{"the control plane goes away and comes back", (*controlPlane).testPlaneRestart},
+		{"a drain without Pods is told", (*controlPlane).testEmptyDrain},
 	})
 }
 

@@ -1,0 +1,106 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// A Pod's life costs the API what it has to say, and no request more. A machine that is busy takes longer than a second to start
+// it, and says so.
+func (c *controlPlane) testLife() {
+	t := c.t
+	c.oneLife("first") // of its module, too, which has to be compiled
+	spent := c.oneLife("life")
+	events := c.must("get", "events", "--field-selector=involvedObject.name=life",
+		"-o", `jsonpath={range .items[*]}{.source.component}{.reportingComponent} {.reason}: {.message}{"\n"}{end}`)
+	t.Logf("requests: %v\nevents:\n%s", spent, events)
+	if n := spent["PATCH pods/status"]; n < 2 || n > 3 {
+		t.Errorf("%d statuses were written, want 2: it runs, it has ended; or 3: it took longer than a second to start", n)
+	}
+	if n := spent["DELETE pods"]; n != 2 { // kubectl's and the node's
+		t.Errorf("it was deleted %d times, want 2", n)
+	}
+	if n := spent["POST serviceaccounts/token"]; n != 1 {
+		t.Errorf("%d tokens were asked for, want 1", n)
+	}
+}
+
+// oneLife makes a Pod, waits until it is ready, deletes it, and returns what the API server was asked.
+func (c *controlPlane) oneLife(name string) map[string]int {
+	before := c.requests()
+	c.create(corev1.Pod{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: template(name, corev1.RestartPolicyAlways, "idle").Spec,
+	})
+	c.must("wait", "--for=condition=Ready", "pod/"+name, "--timeout=60s")
+	c.must("delete", "pod/"+name, "--timeout=60s")
+	spent := map[string]int{}
+	for what, n := range c.requests() {
+		if n > before[what] {
+			spent[what] = n - before[what]
+		}
+	}
+	return spent
+}
+
+// requests are those that the API server has served so far, by verb and resource.
+func (c *controlPlane) requests() map[string]int {
+	c.t.Helper()
+	label := regexp.MustCompile(`(\w+)="([^"]*)"`)
+	out := map[string]int{}
+	for line := range strings.Lines(c.must("get", "--raw", "/metrics")) {
+		rest, found := strings.CutPrefix(line, "apiserver_request_total{")
+		if !found {
+			continue
+		}
+		labels := map[string]string{}
+		for _, m := range label.FindAllStringSubmatch(rest, -1) {
+			labels[m[1]] = m[2]
+		}
+		name := labels["verb"] + " " + labels["resource"]
+		if sub := labels["subresource"]; sub != "" {
+			name += "/" + sub
+		}
+		n, err := strconv.ParseFloat(strings.TrimSpace(rest[strings.LastIndexByte(rest, ' '):]), 64)
+		if err != nil {
+			c.t.Fatalf("%v in %q", err, line)
+		}
+		if slices.Contains([]string{"pods", "events", "serviceaccounts", "configmaps", "secrets"}, labels["resource"]) {
+			out[name] += int(n)
+		}
+	}
+	return out
+}
+
+// testNodeLogs asks for logs of the node as kubectl does.
+func (c *controlPlane) testNodeLogs() {
+	if out := c.must("get", "--raw", "/api/v1/nodes/edge/proxy/logs/?query=agent-of-the-test"); out != "its log\n" {
+		c.t.Errorf("the log of a service: %q", out)
+	}
+	if out, err := c.kubectl("get", "--raw", "/api/v1/nodes/edge/proxy/logs/?query=/../../etc/passwd"); err == nil || !strings.Contains(out, "file does not exist") {
+		c.t.Errorf("what is outside: %q, %v", out, err)
+	}
+}
+
+// testEmptyDrain ends a node that has no Pods, which takes no time: the API knows of it all the same.
+func (c *controlPlane) testEmptyDrain() {
+	c.awaitPods("", 0)
+	c.signal(syscall.SIGINT)
+	got := c.must("get", "node", "edge", "-o", `jsonpath={range .status.conditions[?(@.type=="Ready")]}{.status} {.reason} {.message}{end}`)
+	if want := "False KubeletNotReady node is shutting down"; !strings.HasPrefix(got, want) {
+		c.t.Errorf("the node that was drained is %q, want %q", got, want)
+	}
+	c.startOnly()
+	c.await("the node to be ready again", func() error {
+		out, err := c.kubectl("wait", "--for=condition=Ready", "node/edge", "--timeout=10s")
+		return because(err, out)
+	})
+}
