@@ -1,9 +1,6 @@
 package certs
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -11,7 +8,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -30,82 +26,41 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/wazlet/wazlet/kube/certs/certstest"
 )
 
 // authority signs certificates.
-type authority struct {
-	key  *ecdsa.PrivateKey
-	cert *x509.Certificate
-}
+type authority struct{ *certstest.Authority }
 
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Now().Add(-24 * time.Hour),
-		NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &authority{key, cert}
-}
-
-func (a *authority) pem() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
-}
-
-func (a *authority) pool() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
-	return pool
-}
+func newAuthority(t *testing.T) authority { return authority{certstest.NewAuthority(t, "test")} }
 
 // sign makes a certificate with a life.
-func (a *authority) sign(t testing.TB, subject pkix.Name, public any, names []string, ips []net.IP, from, to time.Time) []byte {
+func (a authority) sign(t testing.TB, subject pkix.Name, public any, names []string, ips []net.IP, from, to time.Time) []byte {
 	t.Helper()
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: serial, Subject: subject, NotBefore: from, NotAfter: to, DNSNames: names, IPAddresses: ips,
+	return certstest.PEM("CERTIFICATE", a.Sign(t, x509.Certificate{
+		Subject: subject, NotBefore: from, NotAfter: to, DNSNames: names, IPAddresses: ips,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
-	}, a.cert, public, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	}, public))
 }
 
 // pair makes a certificate and its key.
-func (a *authority) pair(t testing.TB, name string, names []string, ips []net.IP, from, to time.Time) (cert, key []byte) {
+func (a authority) pair(t testing.TB, name string, names []string, ips []net.IP, from, to time.Time) (cert, key []byte) {
 	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	k := certstest.NewKey(t)
 	der, err := x509.MarshalECPrivateKey(k)
 	if err != nil {
 		t.Fatal(err)
 	}
 	subject := pkix.Name{CommonName: name, Organization: []string{"system:nodes"}}
-	return a.sign(t, subject, k.Public(), names, ips, from, to), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
+	return a.sign(t, subject, k.Public(), names, ips, from, to), certstest.PEM("EC PRIVATE KEY", der)
 }
 
 // api is an API server that knows certificate signing requests and who is asking.
 type api struct {
 	*httptest.Server
 	t  *testing.T
-	ca *authority
+	ca authority
 
 	mu sync.Mutex
 	// tokens that are accepted.
@@ -155,7 +110,7 @@ func newAPI(t *testing.T) *api {
 		t.Fatal(err)
 	}
 	a.TLS = &tls.Config{
-		Certificates: []tls.Certificate{pair}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: a.ca.pool(), MinVersion: tls.VersionTLS12,
+		Certificates: []tls.Certificate{pair}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: a.ca.Pool(), MinVersion: tls.VersionTLS12,
 	}
 	a.EnableHTTP2 = true
 	a.StartTLS()
@@ -265,7 +220,7 @@ func answer(w http.ResponseWriter, code int, object any) {
 func (a *api) kubeconfig(file string, user clientcmdapi.AuthInfo) string {
 	a.t.Helper()
 	config := clientcmdapi.NewConfig()
-	config.Clusters["c"] = &clientcmdapi.Cluster{Server: a.URL, CertificateAuthorityData: a.ca.pem()}
+	config.Clusters["c"] = &clientcmdapi.Cluster{Server: a.URL, CertificateAuthorityData: a.ca.PEM()}
 	config.AuthInfos["u"] = &user
 	config.Contexts["x"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}
 	config.CurrentContext = "x"

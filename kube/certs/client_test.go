@@ -96,7 +96,7 @@ func TestBootstrap(t *testing.T) {
 	if got, err := whoami(t, c); err != nil || got != "system:node:edge" {
 		t.Errorf("the API server sees %q, %v", got, err)
 	}
-	if !c.Managed() || c.Expires().IsZero() || string(c.CA()) != string(a.ca.pem()) {
+	if !c.Managed() || c.Expires().IsZero() || string(c.CA()) != string(a.ca.PEM()) {
 		t.Errorf("managed %v, expires %v, CA %d bytes", c.Managed(), c.Expires(), len(c.CA()))
 	}
 

@@ -85,14 +85,14 @@ func TestServingByCSR(t *testing.T) {
 		t.Error(diff)
 	}
 	for _, host := range []string{"192.0.2.7", "2001:db8::7", "edge"} {
-		verify(t, s, a.ca.pool(), host)
+		verify(t, s, a.ca.Pool(), host)
 	}
 
 	// Another address means another certificate.
 	moved := addresses("192.0.2.8")
 	current.Store(&moved)
 	await(t, "a request for the new address", a.asked)
-	verify(t, s, a.ca.pool(), "192.0.2.8")
+	verify(t, s, a.ca.Pool(), "192.0.2.8")
 	if seen.FilterMessage("serving certificate in use").Len() != 2 {
 		t.Error("the log does not tell of both certificates")
 	}
@@ -102,7 +102,7 @@ func TestServingByCSR(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	verify(t, again, a.ca.pool(), "192.0.2.8")
+	verify(t, again, a.ca.Pool(), "192.0.2.8")
 }
 
 // verify waits until a TLS client accepts the certificate for a host.

@@ -23,7 +23,7 @@ import (
 // A stranger is told so and let go, though he has announced more than he sends: his connection is not kept for hours.
 func TestRefusedBodyIsNotAwaited(t *testing.T) {
 	n := serve(t, server.Auth{}, everything())
-	conn, err := tls.Dial("tcp", n.address, &tls.Config{RootCAs: n.ca.pool(), NextProtos: []string{"http/1.1"}})
+	conn, err := tls.Dial("tcp", n.address, &tls.Config{RootCAs: n.ca.Pool(), NextProtos: []string{"http/1.1"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -126,7 +126,7 @@ func TestAuthentication(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			api := &accessAPI{allow: map[string]bool{"admin get pods": true, robot + " get pods": true, "system:anonymous get pods": true}}
-			n := serveTLS(t, ca, server.TLSConfig{ClientCAs: ca.pool}, server.Auth{
+			n := serveTLS(t, ca, server.TLSConfig{ClientCAs: ca.Pool}, server.Auth{
 				Tokens: &tokenAPI{}, Access: api, Anonymous: tc.anonymous,
 			}, everything())
 			client := n.http()
@@ -291,7 +291,7 @@ func TestClientAuthoritiesChange(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	replace(before.pem())
+	replace(before.PEM())
 	var changes []string
 	authorities, err := server.NewCAFile(file, func(err error) { changes = append(changes, message(err)) })
 	if err != nil {
@@ -311,11 +311,11 @@ func TestClientAuthoritiesChange(t *testing.T) {
 		}
 	}
 	want("before", 200, 401)
-	replace(append(before.pem(), after.pem()...))
+	replace(append(before.PEM(), after.PEM()...))
 	want("both", 200, 200)
 	replace([]byte("not a certificate"))
 	want("broken file", 200, 200)
-	replace(after.pem())
+	replace(after.PEM())
 	want("after", 401, 200)
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)

@@ -3,14 +3,11 @@ package server_test
 import (
 	"context"
 	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"sync"
@@ -19,6 +16,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/wazlet/wazlet/kube/certs/certstest"
 	"github.com/wazlet/wazlet/kube/server"
 )
 
@@ -26,66 +24,22 @@ import (
 const patience = 20 * time.Second
 
 // An authority issues certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
+type authority struct{ *certstest.Authority }
 
-func newAuthority(t *testing.T, name string) *authority {
+func newAuthority(t *testing.T, name string) authority {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &authority{cert, key}
+	return authority{certstest.NewAuthority(t, name)}
 }
 
-func (a *authority) pem() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
-}
-
-func (a *authority) pool() *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(a.cert)
-	return p
-}
-
-// issue signs a certificate; what template leaves out gets values of today.
-func (a *authority) issue(t *testing.T, template x509.Certificate) tls.Certificate {
+// issue signs a certificate of a new key.
+func (a authority) issue(t *testing.T, template x509.Certificate) tls.Certificate {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	if template.NotBefore.IsZero() {
-		template.NotBefore = time.Now().Add(-time.Hour)
-	}
-	if template.NotAfter.IsZero() {
-		template.NotAfter = time.Now().Add(12 * time.Hour)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &template, a.cert, key.Public(), a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	key := certstest.NewKey(t)
+	return tls.Certificate{Certificate: [][]byte{a.Sign(t, template, key.Public())}, PrivateKey: key}
 }
 
 // client issues a client certificate.
-func (a *authority) client(t *testing.T, name string, groups ...string) tls.Certificate {
+func (a authority) client(t *testing.T, name string, groups ...string) tls.Certificate {
 	t.Helper()
 	return a.issue(t, x509.Certificate{
 		Subject: pkix.Name{CommonName: name, Organization: groups}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
@@ -95,7 +49,7 @@ func (a *authority) client(t *testing.T, name string, groups ...string) tls.Cert
 // A node is a served API and the authority of both sides' certificates.
 type node struct {
 	t         *testing.T
-	ca        *authority
+	ca        authority
 	address   string
 	stop      func()
 	returned  <-chan error
@@ -108,10 +62,10 @@ type node struct {
 func serve(t *testing.T, a server.Auth, h server.Handlers) *node {
 	t.Helper()
 	ca := newAuthority(t, "ca")
-	return serveTLS(t, ca, server.TLSConfig{ClientCAs: ca.pool}, a, h)
+	return serveTLS(t, ca, server.TLSConfig{ClientCAs: ca.Pool}, a, h)
 }
 
-func serveTLS(t *testing.T, ca *authority, c server.TLSConfig, a server.Auth, h server.Handlers) *node {
+func serveTLS(t *testing.T, ca authority, c server.TLSConfig, a server.Auth, h server.Handlers) *node {
 	t.Helper()
 	if a.Access == nil {
 		a.Mode = server.AuthorizationAlwaysAllow
@@ -144,7 +98,7 @@ func (n *node) url(path string) string { return "https://" + n.address + path }
 // http returns a client with a certificate, or without if there is none.
 func (n *node) http(certs ...tls.Certificate) *http.Client {
 	transport := &http.Transport{
-		TLSClientConfig:   &tls.Config{RootCAs: n.ca.pool(), Certificates: certs},
+		TLSClientConfig:   &tls.Config{RootCAs: n.ca.Pool(), Certificates: certs},
 		ForceAttemptHTTP2: true,
 	}
 	n.t.Cleanup(transport.CloseIdleConnections)
@@ -164,7 +118,7 @@ func (n *node) rest() *rest.Config {
 	return &rest.Config{
 		Host: "https://" + n.address,
 		TLSClientConfig: rest.TLSClientConfig{
-			CAData:   n.ca.pem(),
+			CAData:   n.ca.PEM(),
 			CertData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}),
 			KeyData:  pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: key}),
 		},
@@ -250,7 +204,7 @@ func TestServesBothProtocolsAndStops(t *testing.T) {
 	for _, protocols := range [][]string{{"h2"}, {"http/1.1"}} {
 		transport := &http.Transport{
 			TLSClientConfig: &tls.Config{
-				RootCAs: n.ca.pool(), NextProtos: protocols, Certificates: []tls.Certificate{n.ca.client(t, "admin")},
+				RootCAs: n.ca.Pool(), NextProtos: protocols, Certificates: []tls.Certificate{n.ca.client(t, "admin")},
 			},
 			ForceAttemptHTTP2: protocols[0] == "h2",
 		}
@@ -283,7 +237,7 @@ func TestBrokenListener(t *testing.T) {
 	}
 	_ = l.Close()
 	err = server.Serve(t.Context(), l, server.TLSConfig{
-		ClientCAs: ca.pool, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil },
+		ClientCAs: ca.Pool, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil },
 	}, server.Auth{Mode: server.AuthorizationAlwaysAllow}, server.Handlers{})
 	if err == nil {
 		t.Error("Serve returned nil for a closed listener")
