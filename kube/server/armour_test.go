@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	stats "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
 	"github.com/wazlet/wazlet/kube/server"
@@ -148,5 +149,49 @@ func TestManyForwardsOfOneClient(t *testing.T) {
 			}
 			_ = end()
 		})
+	}
+}
+
+// There are no more connections than allowed: who comes next waits until one is over, whether it was an exec or an ordinary one.
+func TestMaxConnections(t *testing.T) {
+	story := make(chan string, 10)
+	began, end := make(chan struct{}), make(chan struct{})
+	n := serve(t, server.Auth{}, server.Handlers{
+		MaxConnections: 1,
+		Pods: func(context.Context) ([]*corev1.Pod, error) {
+			story <- "pods"
+			return []*corev1.Pod{pod("ns", "p", statuses()...)}, nil
+		},
+		Exec: func(context.Context, server.ExecRequest) error {
+			close(began)
+			<-end
+			story <- "exec has ended"
+			return nil
+		},
+	})
+	defer overSPDY(t, n, n.address, "/exec/ns/p/up?command=x&output=1").close()
+	await(t, began, "command")
+	answered := make(chan error)
+	for range 3 {
+		client, r := n.admin(), request(t, http.MethodGet, n.url("/pods"))
+		client.Transport.(*http.Transport).DisableKeepAlives = true
+		go func() {
+			w, err := client.Do(r)
+			if err == nil {
+				err = w.Body.Close()
+			}
+			answered <- err
+		}()
+	}
+	close(end)
+	for range 3 {
+		if err := await(t, answered, "answer"); err != nil {
+			t.Error(err)
+		}
+	}
+	for i, want := range []string{"pods", "exec has ended", "pods", "pods", "pods"} {
+		if got := await(t, story, "event"); got != want {
+			t.Errorf("event %d: %s, want %s", i, got, want)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/net/netutil"
 )
 
 // The kubelet's timeouts and limits. Log followers live as long as writeTimeout allows; hijacked connections (exec,
@@ -21,6 +22,7 @@ const (
 	writeTimeout   = 4 * time.Hour
 	headerTimeout  = 32 * time.Second // the kubelet has none: a client that sends half a header would hold a connection for hours
 	maxHeaderBytes = 1 << 20
+	maxConnections = 2048 // nor a limit of these: strangers could take all descriptors that the daemon needs for its Pods
 	shutdownGrace  = 5 * time.Second
 	flushGrace     = 500 * time.Millisecond
 )
@@ -95,7 +97,11 @@ func Serve(ctx context.Context, l net.Listener, t TLSConfig, a Auth, h Handlers)
 	}
 	ended := make(chan error, 1)
 	context.AfterFunc(ctx, func() { ended <- shutdown(ctx, s, requests) })
-	err = s.ServeTLS(l, "", "")
+	limit := h.MaxConnections
+	if limit == 0 {
+		limit = maxConnections
+	}
+	err = s.ServeTLS(netutil.LimitListener(l, limit), "", "")
 	if ctx.Err() != nil {
 		return <-ended
 	}

@@ -37,6 +37,9 @@ type Handlers struct {
 	PortForward func(ctx context.Context, r PortForwardRequest, stream io.ReadWriteCloser) error
 	// StreamIdleTimeout ends exec, attach and port-forward connections without traffic; 4 hours when 0.
 	StreamIdleTimeout time.Duration
+	// MaxConnections is how many connections Serve has at a time, those of exec, attach and port-forward included; more wait.
+	// 2048 when 0.
+	MaxConnections int
 	// Stats measures the node and its Pods for /stats/summary and /metrics/resource. With onlyCPUAndMemory it may leave
 	// out everything else, above all what has to be looked for on disk. Cumulative values must not jump backwards.
 	Stats func(ctx context.Context, onlyCPUAndMemory bool) (*stats.Summary, error)

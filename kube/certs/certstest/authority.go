@@ -82,4 +82,6 @@ func (a *Authority) Sign(t testing.TB, template x509.Certificate, public any) []
 }
 
 // PEM writes one block.
-func PEM(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
+func PEM(kind string, der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+}
