@@ -53,8 +53,12 @@ func (t *turn) update(p *pod, wanted *corev1.Pod) {
 		p.wanted = wanted
 		t.forget(p)
 	case p.ending || p.stage == stageLeaving || p.stage == stageClearing:
-		if wanted.DeletionTimestamp == nil && !over(wanted) {
+		switch {
+		case wanted.DeletionTimestamp == nil && !over(wanted):
 			p.next = wanted // it was removed and is wanted again: once more, from the beginning
+		case p.stage == stageLive && wanted.Generation > p.wanted.Generation: // which its status tells
+			p.wanted = wanted
+			t.do(tell{p.uid, podactor.Apply{Pod: wanted}})
 		}
 	case p.stage == stageLive:
 		p.wanted = wanted

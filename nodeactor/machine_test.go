@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -110,14 +111,17 @@ func admitTest(pod *corev1.Pod, others []*corev1.Pod) *podactor.Rejection {
 	return &podactor.Rejection{Reason: "Why", Message: fmt.Sprintf("%s beside %d", pod.Name, len(others))}
 }
 
+// testPod reads uid, uid=name, with ~ at the end for one on the host's network, ^2 for a generation.
 func testPod(word string) *corev1.Pod {
+	word, generation, _ := strings.Cut(word, "^")
+	n, _ := strconv.ParseInt(generation, 10, 64)
 	word, host := strings.CutSuffix(word, "~")
 	uid, name, ok := strings.Cut(word, "=")
 	if !ok {
 		name = uid
 	}
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{UID: types.UID(uid), Namespace: "ns", Name: name}, Spec: corev1.PodSpec{HostNetwork: host},
+		ObjectMeta: metav1.ObjectMeta{UID: types.UID(uid), Namespace: "ns", Name: name, Generation: n}, Spec: corev1.PodSpec{HostNetwork: host},
 	}
 }
 

@@ -21,6 +21,8 @@ type Config struct {
 	NodeName, HostIP string
 	// Hostname is the host's own name and HostsFile its /etc/hosts: what Pods on the host's network see.
 	Hostname, HostsFile string
+	// User is whom guests act as with files; nil: it is not said.
+	User *corev1.ContainerUser
 	// DNS is how the guests of this node resolve names, Egress where they may connect to.
 	DNS    DNS
 	Egress Egress

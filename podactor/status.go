@@ -37,10 +37,11 @@ func deriveStatus(s *State, cfg Config, shown status, now time.Time) corev1.PodS
 	if s.rejected() {
 		return p
 	}
+	p.AllocatedResources, p.Resources = podResources(s.Pod)
 	setAddresses(&p, cfg, s.Pod, s.PodIP)
 	limit := maxMessages / max(1, len(s.Containers))
 	for i := range s.Containers {
-		c := s.containerStatus(&s.Containers[i], limit)
+		c := s.containerStatus(&s.Containers[i], cfg, limit)
 		if s.Containers[i].Role == Main {
 			p.ContainerStatuses = append(p.ContainerStatuses, c)
 		} else {
@@ -104,9 +105,9 @@ func (s *State) anyMainStarted() bool {
 }
 
 // containerStatus shows one container; messages are cut to limit bytes.
-func (s *State) containerStatus(c *Container, limit int) corev1.ContainerStatus {
+func (s *State) containerStatus(c *Container, cfg Config, limit int) corev1.ContainerStatus {
 	spec := specOf(s.Pod, c.Name)
-	out := corev1.ContainerStatus{Name: c.Name, Image: spec.Image, RestartCount: int32(c.restarts())}
+	out := corev1.ContainerStatus{Name: c.Name, Image: spec.Image, RestartCount: int32(c.restarts()), VolumeMounts: mountStatuses(spec)}
 	out.State, out.LastTerminationState = s.containerStates(c, limit)
 	running := out.State.Running != nil
 	out.Started = &running
@@ -120,9 +121,9 @@ func (s *State) containerStatus(c *Container, limit int) corev1.ContainerStatus 
 	case c.Last != nil:
 		out.ContainerID, out.ImageID = c.Last.ContainerID, c.Last.ImageID
 	}
-	if r := spec.Resources; len(r.Limits)+len(r.Requests) > 0 {
-		out.Resources = &corev1.ResourceRequirements{Limits: r.Limits.DeepCopy(), Requests: r.Requests.DeepCopy()}
-		out.AllocatedResources = r.Requests.DeepCopy()
+	if out.ContainerID != "" || c.Last != nil { // it was created
+		out.Resources, out.AllocatedResources = spec.Resources.DeepCopy(), spec.Resources.Requests.DeepCopy()
+		out.User = cfg.User
 	}
 	return out
 }

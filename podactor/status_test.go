@@ -1,6 +1,7 @@
 package podactor
 
 import (
+	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -201,15 +202,57 @@ func TestResourcesAndQoS(t *testing.T) {
 			if got.QOSClass != c.want {
 				t.Errorf("qosClass %s, want %s", got.QOSClass, c.want)
 			}
-			if r := got.ContainerStatuses[0].Resources; (r != nil) != (name != "nothing") {
-				t.Errorf("resources %+v", r)
-			}
 		})
 	}
 	pod := onePod("c")
 	pod.Status.QOSClass = corev1.PodQOSGuaranteed
 	if got := qosClass(pod); got != corev1.PodQOSGuaranteed {
 		t.Errorf("the API server's class is %s", got)
+	}
+}
+
+// What a kubelet 1.36 says of a container's mounts, user and resources, and of those of the Pod.
+func TestStatusOfWhatContainersHave(t *testing.T) {
+	pod := onePod("new", "old")
+	never := corev1.RecursiveReadOnlyDisabled
+	always := corev1.RecursiveReadOnlyIfPossible
+	for i := range pod.Spec.Containers {
+		c := &pod.Spec.Containers[i]
+		c.VolumeMounts = []corev1.VolumeMount{
+			{Name: "data", MountPath: "/data"},
+			{Name: "token", MountPath: "/token", ReadOnly: true},
+			{Name: "a", MountPath: "/a", ReadOnly: true, RecursiveReadOnly: &never},
+			{Name: "b", MountPath: "/b", ReadOnly: true, RecursiveReadOnly: &always},
+		}
+		c.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")}
+		c.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m")}
+	}
+	s := runningState(pod)
+	created := &s.Containers[0] // which was never created
+	created.Stage, created.Attached, created.Started, created.ContainerID = ModulePulling, true, false, ""
+	cfg := Config{User: &corev1.ContainerUser{Linux: &corev1.LinuxContainerUser{UID: 7, GID: 8, SupplementalGroups: []int64{9}}}}
+	got := deriveStatus(&s, cfg, status{}, epoch)
+	const mounts = `"volumeMounts":[{"name":"data","mountPath":"/data"},` +
+		`{"name":"token","mountPath":"/token","readOnly":true,"recursiveReadOnly":"Disabled"},` +
+		`{"name":"a","mountPath":"/a","readOnly":true,"recursiveReadOnly":"Disabled"},` +
+		`{"name":"b","mountPath":"/b","readOnly":true,"recursiveReadOnly":"Enabled"}]`
+	for name, c := range map[string]struct {
+		got  any
+		want string
+	}{
+		"never created": {got.ContainerStatuses[0], `{"name":"new","state":{"waiting":{"reason":"ContainerCreating"}},"lastState":{},"ready":false,` +
+			`"restartCount":0,"image":"img:1","imageID":"","started":false,` + mounts + `}`},
+		"running": {got.ContainerStatuses[1], `{"name":"old","state":{"running":{"startedAt":"2026-01-02T03:04:05Z"}},"lastState":{},"ready":true,` +
+			`"restartCount":0,"image":"img:1","imageID":"reg/img@sha256:1","containerID":"wazlet://old","started":true,` +
+			`"allocatedResources":{"cpu":"100m"},"resources":{"limits":{"memory":"64Mi"},"requests":{"cpu":"100m"}},` + mounts + `,` +
+			`"user":{"linux":{"uid":7,"gid":8,"supplementalGroups":[9]}}}`},
+		"the Pod's": {corev1.PodStatus{AllocatedResources: got.AllocatedResources, Resources: got.Resources},
+			`{"allocatedResources":{"cpu":"200m"},"resources":{"limits":{"memory":"128Mi"},"requests":{"cpu":"200m"}}}`},
+	} {
+		text, err := json.Marshal(c.got)
+		if d := cmp.Diff(c.want, string(text)); d != "" || err != nil {
+			t.Errorf("%s: %v\n%s", name, err, d)
+		}
 	}
 }
 

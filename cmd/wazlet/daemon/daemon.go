@@ -227,6 +227,9 @@ func (d *daemon) spawn() (err error) {
 	if pods.Hostname, err = os.Hostname(); err != nil {
 		return fmt.Errorf("find out the host's name: %w", err)
 	}
+	if pods.User, err = containerUser(); err != nil {
+		return err
+	}
 	for class, mode := range c.Isolation.RuntimeClasses {
 		pods.RuntimeClasses[class] = podactor.Isolation(mode)
 	}
