@@ -169,6 +169,10 @@ func parse(t *testing.T, m *machine, line string, done chan struct{}) event {
 		return due{}
 	case "network":
 		return Connect{parseNetwork(t, words[1:])}
+	case "host": // the node has this address now
+		n := m.network
+		n.HostIP = uid
+		return Connect{n}
 	case "tune":
 		return Tune{Supervision: actors.DefaultSupervision()}
 	case "exitNode":
@@ -298,14 +302,17 @@ func show(e effect) string {
 	return strings.TrimPrefix(fmt.Sprintf("%T", e), "nodeactor.")
 }
 
-func showNetwork(n podactor.Network) string {
+func showNetwork(n podactor.Network) (text string) {
 	switch {
 	case n.Wait != nil:
-		return fmt.Sprintf(", waits: %s %q", n.Wait.Reason, n.Wait.Message)
+		text = fmt.Sprintf(", waits: %s %q", n.Wait.Reason, n.Wait.Message)
 	case n.IP != "":
-		return " at " + n.IP
+		text = " at " + n.IP
 	}
-	return ""
+	if n.HostIP != "" {
+		text += " on " + n.HostIP
+	}
+	return text
 }
 
 // TestPanicChangesNothing has a bug in a step: the state before it stays.

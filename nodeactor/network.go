@@ -14,6 +14,8 @@ import (
 // Network is where the addresses of Pods come from. With the zero value Pods have none, and need none.
 type Network struct {
 	CIDR podcidr.CIDR
+	// HostIP is the node's own address; empty while it has none.
+	HostIP string
 	// Problem is why no address can be given now, in words that follow "network is not ready: ". Empty: they can.
 	Problem string
 }
@@ -23,22 +25,38 @@ func (n Network) hands() bool { return n.CIDR.IsValid() || n.Problem != "" }
 
 // onConnect replaces the network. Pods that have an address keep it; those that wait may have one now.
 func (t *turn) onConnect(ev Connect) {
+	moved := ev.Network.HostIP != t.network.HostIP
 	t.network = ev.Network
+	if moved {
+		t.tellHostIP()
+	}
 	t.connectWaiting()
+}
+
+// tellHostIP tells all Pods of the node's address.
+func (t *turn) tellHostIP() {
+	for _, known := range t.all() {
+		p := t.find(known.uid)
+		p.start.Network.HostIP = t.network.HostIP
+		if p.stage == stageLive { // any other is told when it is back
+			t.do(tell{p.uid, podactor.Connect{Network: p.start.Network}})
+		}
+	}
 }
 
 // connect gives a Pod an address of its own, unless it has one or needs none. It is the Pod's until it has ended.
 func (t *turn) connect(p *pod) {
+	p.start.Network.HostIP = t.network.HostIP
 	if p.ip.IsValid() || p.wanted.Spec.HostNetwork || !t.network.hands() {
 		return
 	}
 	if t.network.Problem != "" {
-		p.start.Network = wait(actors.ReasonNetworkNotReady, "network is not ready: "+t.network.Problem)
+		p.start.Network = t.wait(actors.ReasonNetworkNotReady, "network is not ready: "+t.network.Problem)
 		return
 	}
 	ip, ok := t.network.CIDR.Next(t.lastIP, t.taken)
 	if !ok {
-		p.start.Network = wait(actors.ReasonFailedCreatePodSandBox, fmt.Sprintf(
+		p.start.Network = t.wait(actors.ReasonFailedCreatePodSandBox, fmt.Sprintf(
 			"Failed to create pod sandbox: podCIDR %s has no free address for the Pod (it has %d)", t.network.CIDR, t.network.CIDR.Size()))
 		return
 	}
@@ -46,14 +64,14 @@ func (t *turn) connect(p *pod) {
 	t.hold(p, ip)
 }
 
-func wait(reason actors.Reason, message string) podactor.Network {
-	return podactor.Network{Wait: &podactor.Wait{Reason: reason, Message: message}}
+func (t *turn) wait(reason actors.Reason, message string) podactor.Network {
+	return podactor.Network{HostIP: t.network.HostIP, Wait: &podactor.Wait{Reason: reason, Message: message}}
 }
 
 // hold notes that an address is a Pod's.
 func (t *turn) hold(p *pod, ip netip.Addr) {
 	p.ip, t.given[ip] = ip, p.uid
-	p.start.Network = podactor.Network{IP: ip.String()}
+	p.start.Network = podactor.Network{IP: ip.String(), HostIP: t.network.HostIP}
 }
 
 // holder is the UID of the Pod that has an address; empty for none.
@@ -109,6 +127,7 @@ func (t *turn) connectWaiting() {
 func (t *turn) reconnect() {
 	for _, known := range t.all() {
 		p := t.find(known.uid)
+		p.start.Network.HostIP = t.network.HostIP
 		c := p.start.Checkpoint
 		if c == nil || !holdsAddress(&c.State) {
 			continue

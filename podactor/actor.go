@@ -54,8 +54,9 @@ func newLedger(sys *actors.System, cfg Config, start Start) *ledger {
 	} else {
 		l.state = newState(start.Pod, cfg.Supervision, sys.Clock().Now())
 	}
-	if start.Network != (Network{}) {
-		l.state.PodIP, l.state.Wait = start.Network.IP, start.Network.Wait
+	n := start.Network
+	if l.state.HostIP = n.HostIP; n.IP != "" || n.Wait != nil {
+		l.state.PodIP, l.state.Wait = n.IP, n.Wait
 	}
 	return l
 }

@@ -17,8 +17,8 @@ type Config struct {
 	RootDir string
 	// PodLogsDir is where logs go: PodLogsDir/<namespace>_<name>_<uid>/<container>/<attempt>.log.
 	PodLogsDir string
-	// NodeName is for messages. HostIP is the status.hostIP of every Pod; empty leaves it out.
-	NodeName, HostIP string
+	// NodeName is for messages.
+	NodeName string
 	// Hostname is the host's own name and HostsFile its /etc/hosts: what Pods on the host's network see.
 	Hostname, HostsFile string
 	// User is whom guests act as with files; nil: it is not said.
@@ -89,7 +89,7 @@ type Bundles interface {
 type Start struct {
 	Pod        *corev1.Pod
 	Checkpoint *Checkpoint
-	// Network is the Pod's place in it. Unless it is the zero value, it goes before what the Checkpoint says.
+	// Network is the Pod's place in it. An IP, or a Wait for one, goes before what the Checkpoint says.
 	Network Network
 	// Reject, when set, refuses the Pod: it becomes Failed and nothing of it ever runs.
 	Reject *Rejection

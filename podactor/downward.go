@@ -34,7 +34,10 @@ func (s surroundings) podField(path string) (string, error) {
 		return pod.Spec.ServiceAccountName, nil
 	}
 	var addresses corev1.PodStatus
-	setAddresses(&addresses, s.cfg, pod, s.podIP)
+	setAddresses(&addresses, pod, s.hostIP, s.podIP)
+	if strings.HasPrefix(path, "status.hostIP") && addresses.HostIP == "" {
+		return "", fmt.Errorf("%s: %w", path, errNoHostIP)
+	}
 	if strings.HasPrefix(path, "status.podIP") && addresses.PodIP == "" {
 		return "", fmt.Errorf("%s: the Pod has no address", path)
 	}

@@ -83,7 +83,7 @@ func TestGuestFiles(t *testing.T) {
 			}
 			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "web-0", UID: "uid"}, Spec: tc.spec}
 			pod.Spec.Containers = []corev1.Container{{Name: "c", Image: "i:1"}}
-			s, err := resolveSpec(t.Context(), surroundings{cfg: cfg, pod: pod, podIP: "10.244.0.7"}, "c", false)
+			s, err := resolveSpec(t.Context(), surroundings{cfg: cfg, pod: pod, podIP: "10.244.0.7", hostIP: "192.0.2.9"}, "c", false)
 			if err != nil {
 				t.Fatal(err)
 			}

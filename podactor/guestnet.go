@@ -16,12 +16,15 @@ import (
 	"github.com/wazlet/wazlet/moduleactor/resolver"
 )
 
-// networkOf is what the sockets of a Pod's guests may do; nil while the Pod has no address, which only tests see.
-func networkOf(cfg Config, pod *corev1.Pod, podIP string) (*bundle.Network, error) {
+// network is what the sockets of a Pod's guests may do; nil while the Pod has no address, which only tests see.
+func (s surroundings) network() (*bundle.Network, error) {
+	cfg, pod, ip := s.cfg, s.pod, s.podIP
 	if pod.Spec.HostNetwork {
-		podIP = cfg.HostIP
+		if ip = s.hostIP; ip == "" {
+			return nil, errNoHostIP
+		}
 	}
-	own, err := netip.ParseAddr(podIP)
+	own, err := netip.ParseAddr(ip)
 	if err != nil {
 		return nil, nil //nolint:nilerr,nilnil // without an address there is no network
 	}

@@ -27,7 +27,6 @@ func netConfig(t *testing.T, resolvConf string) Config {
 		t.Fatal(err)
 	}
 	return Config{
-		HostIP: "192.0.2.9",
 		DNS:    DNS{Cluster: []netip.Addr{netip.MustParseAddr("10.96.0.10")}, Domain: "cluster.local", ResolvConf: file},
 		Egress: Egress{Allow: []egress.Rule{egress.Everything()}, Deny: deny},
 	}
@@ -74,7 +73,7 @@ func TestNetworkOf(t *testing.T) {
 		"without an address": {"", corev1.Pod{}, `null`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n, err := networkOf(netConfig(t, host), &tc.pod, tc.ip)
+			n, err := surroundings{cfg: netConfig(t, host), pod: &tc.pod, podIP: tc.ip, hostIP: "192.0.2.9"}.network()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -104,13 +103,14 @@ func TestNetworkOfRefuses(t *testing.T) {
 			corev1.Pod{Spec: corev1.PodSpec{DNSConfig: &corev1.PodDNSConfig{Nameservers: []string{"127.0.0.1"}}}},
 			"spec.dnsConfig.nameservers[0]: connection to 127.0.0.1:53 refused: the node's egress.deny has 127.0.0.0/8",
 		},
+		"an address that the node has not": {corev1.Pod{Spec: corev1.PodSpec{HostNetwork: true}}, "host IP unknown: the node has no address yet"},
 		"ndots": {
 			corev1.Pod{Spec: corev1.PodSpec{DNSConfig: &corev1.PodDNSConfig{Options: []corev1.PodDNSConfigOption{{Name: "ndots", Value: &x}}}}},
 			`spec.dnsConfig.options: ndots must be a number (got "x")`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n, err := networkOf(netConfig(t, ""), &tc.pod, "10.244.0.7")
+			n, err := surroundings{cfg: netConfig(t, ""), pod: &tc.pod, podIP: "10.244.0.7"}.network()
 			if err == nil || err.Error() != tc.want {
 				t.Errorf("%+v, %v, want %s", n, err, tc.want)
 			}
@@ -137,7 +137,7 @@ func TestPodsCannotNameWhatTheNodeAllows(t *testing.T) {
 		default:
 			pod.Spec.DNSConfig = &corev1.PodDNSConfig{Nameservers: []string{server}}
 		}
-		n, err := networkOf(cfg, &pod, "10.244.0.7")
+		n, err := surroundings{cfg: cfg, pod: &pod, podIP: "10.244.0.7"}.network()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,12 +24,13 @@ type surroundings struct {
 	objects     Objects // nil: no cluster
 	allocatable func() corev1.ResourceList
 	pod         *corev1.Pod
-	podIP       string
+	// podIP is the Pod's own address, hostIP the node's; each empty while there is none.
+	podIP, hostIP string
 }
 
 func (a *podActor) surroundings() surroundings {
 	s := &a.ledger.state
-	return surroundings{cfg: a.cfg, objects: a.deps.Objects, allocatable: a.deps.Allocatable, pod: s.Pod, podIP: s.PodIP}
+	return surroundings{cfg: a.cfg, objects: a.deps.Objects, allocatable: a.deps.Allocatable, pod: s.Pod, podIP: s.PodIP, hostIP: s.HostIP}
 }
 
 // world is the part that volumes need.

@@ -62,8 +62,11 @@ func (s surroundings) bindings(p *corev1.ContainerPort, add func(p *corev1.Conta
 	if hostNetwork {
 		port = p.ContainerPort
 	}
-	if port == 0 || host == "" {
+	switch {
+	case port == 0:
 		return nil
+	case host == "":
+		return fmt.Errorf("hostPort: %w", errNoHostIP)
 	}
 	if err := add(p, host, port); err != nil {
 		return fmt.Errorf("hostIP: %w", err)
@@ -75,7 +78,7 @@ func (s surroundings) bindings(p *corev1.ContainerPort, add func(p *corev1.Conta
 // too, but on its own.
 func (s surroundings) hostIP(p *corev1.ContainerPort) string {
 	if a, err := netip.ParseAddr(p.HostIP); p.HostIP == "" || err == nil && a.IsUnspecified() {
-		return s.cfg.HostIP
+		return s.hostIP
 	}
 	return p.HostIP
 }

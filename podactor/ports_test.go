@@ -26,7 +26,7 @@ func TestListeners(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			pod := onePod("c")
 			pod.Spec.HostNetwork = c.host
-			around := surroundings{cfg: Config{HostIP: "192.0.2.1"}, pod: pod, podIP: c.podIP}
+			around := surroundings{pod: pod, podIP: c.podIP, hostIP: "192.0.2.1"}
 			list, err := around.listeners(parseContainer(t, "ports: "+c.ports))
 			if err != nil {
 				t.Fatal(err)
@@ -43,13 +43,21 @@ func TestListeners(t *testing.T) {
 }
 
 func TestListenersRefused(t *testing.T) {
+	for _, host := range []bool{false, true} { // it was silently left out once
+		around := surroundings{pod: onePod("c"), podIP: "10.1.0.2"}
+		around.pod.Spec.HostNetwork = host
+		_, err := around.listeners(parseContainer(t, "ports: [{containerPort: 80, hostPort: 80}]"))
+		if err == nil || err.Error() != "ports[0].hostPort: host IP unknown: the node has no address yet" {
+			t.Errorf("without an address of the node: %v", err)
+		}
+	}
 	for ports, want := range map[string]string{
 		`[{containerPort: 80}, {containerPort: 0}]`:                     "ports[1].containerPort: want 1 to 65535 (got 0)",
 		`[{containerPort: 65536}]`:                                      "ports[0].containerPort: want 1 to 65535 (got 65536)",
 		`[{containerPort: 80, hostPort: -1}]`:                           "ports[0].hostPort: want 1 to 65535, or none (got -1)",
 		`[{containerPort: 80, hostPort: 80, hostIP: node.example.com}]`: `ports[0].hostIP: want an IP address (got "node.example.com")`,
 	} {
-		around := surroundings{cfg: Config{HostIP: "192.0.2.1"}, pod: onePod("c"), podIP: "10.1.0.2"}
+		around := surroundings{pod: onePod("c"), podIP: "10.1.0.2", hostIP: "192.0.2.1"}
 		if _, err := around.listeners(parseContainer(t, "ports: "+ports)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", ports, err, want)
 		}

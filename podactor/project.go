@@ -36,8 +36,7 @@ func (m *machine) onRefreshed(e refreshed) {
 	for i := range m.Containers {
 		c := &m.Containers[i]
 		spec := m.spec(c)
-		unconfigured := c.Stage == ModuleBackOff && c.Waiting == actors.ReasonCreateContainerConfigError
-		if unconfigured && environmentUses(spec, e.Kind, e.Name) || c.failedPull() && pullsWith(m.Pod, e.Kind, e.Name) {
+		if c.unconfigured() && environmentUses(spec, e.Kind, e.Name) || c.failedPull() && pullsWith(m.Pod, e.Kind, e.Name) {
 			c.RetryAt = time.Time{}
 			m.start(c)
 		}

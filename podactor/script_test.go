@@ -112,6 +112,8 @@ func (s *script) do(lines []string) {
 		s.newPod(strings.Join(lines[1:], "\n"))
 	case "connect":
 		s.feed(connected{Network{IP: arg(1)}})
+	case "host":
+		s.feed(connected{Network{IP: s.state.PodIP, HostIP: arg(1)}})
 	case "disconnected": // before the beginning it is what the Pod starts with
 		n := Network{Wait: &Wait{Reason: actors.Reason(arg(1)), Message: rest(2)}}
 		if s.state.Stage == StageAdmitting {

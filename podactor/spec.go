@@ -53,7 +53,7 @@ func resolveSpec(ctx context.Context, around surroundings, name string, adopt bo
 	if s.Listeners, err = around.listeners(c); err != nil {
 		return s, err
 	}
-	if s.Network, err = networkOf(cfg, pod, around.podIP); err != nil {
+	if s.Network, err = around.network(); err != nil {
 		return s, err
 	}
 	if s.Mounts, err = volume.Mounts(cfg.RootDir, pod, c, env.mustExpand); err != nil {

@@ -78,7 +78,7 @@ func TestPullPolicy(t *testing.T) {
 }
 
 func TestResolveSpec(t *testing.T) {
-	cfg := Config{RootDir: t.TempDir(), PodLogsDir: "/var/log/pods", NodeName: "edge-1", HostIP: "10.0.0.1"}
+	cfg := Config{RootDir: t.TempDir(), PodLogsDir: "/var/log/pods", NodeName: "edge-1"}
 	pod := onePod("c")
 	pod.Labels = map[string]string{"app": "web"}
 	pod.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
@@ -106,7 +106,7 @@ func TestResolveSpec(t *testing.T) {
 	if _, err := volume.Setup(t.Context(), volume.World{Root: cfg.RootDir}, pod); err != nil {
 		t.Fatal(err)
 	}
-	got, err := resolveSpec(t.Context(), surroundings{cfg: cfg, pod: pod}, "c", false)
+	got, err := resolveSpec(t.Context(), surroundings{cfg: cfg, pod: pod, hostIP: "10.0.0.1"}, "c", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +299,7 @@ func TestPodField(t *testing.T) {
 	pod := onePod("c")
 	pod.Labels, pod.Annotations = map[string]string{"a.b/c": "l"}, map[string]string{"x": "n"}
 	pod.Spec.ServiceAccountName = "sa"
-	around := surroundings{cfg: Config{NodeName: "edge-1", HostIP: "10.0.0.1"}, pod: pod}
+	around := surroundings{cfg: Config{NodeName: "edge-1"}, pod: pod, hostIP: "10.0.0.1"}
 	for path, want := range map[string]string{
 		"metadata.name": "p", "metadata.namespace": "ns", "metadata.uid": "uid-1", "metadata.labels['a.b/c']": "l",
 		"metadata.labels['none']": "", "metadata.annotations['x']": "n", "spec.nodeName": "edge-1",

@@ -120,6 +120,8 @@ type State struct {
 
 	// PodIP is the Pod's own address, which it keeps; empty while it has none, and on the host's network.
 	PodIP string `json:"podIP,omitempty"`
+	// HostIP is the node's address, empty while it is not known.
+	HostIP string `json:"-"`
 	// Wait is why the Pod cannot start without one, Warned the last of these that was told.
 	Wait   *Wait `json:"-"`
 	Warned Wait  `json:"-"`

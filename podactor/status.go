@@ -38,7 +38,7 @@ func deriveStatus(s *State, cfg Config, shown status, now time.Time) corev1.PodS
 		return p
 	}
 	p.AllocatedResources, p.Resources = podResources(s.Pod)
-	setAddresses(&p, cfg, s.Pod, s.PodIP)
+	setAddresses(&p, s.Pod, s.HostIP, s.PodIP)
 	limit := maxMessages / max(1, len(s.Containers))
 	for i := range s.Containers {
 		c := s.containerStatus(&s.Containers[i], cfg, limit)

@@ -40,7 +40,8 @@ func TestStatusIdentity(t *testing.T) {
 	pod.Spec.InitContainers = []corev1.Container{{Name: "y", Image: "i"}, {Name: "b", Image: "i"}}
 	s := runningState(pod)
 	s.StartTime = epoch.Add(999 * time.Millisecond)
-	got := deriveStatus(&s, Config{HostIP: "10.0.0.1"}, status{}, epoch)
+	s.HostIP = "10.0.0.1"
+	got := deriveStatus(&s, Config{}, status{}, epoch)
 	var names []string
 	for _, c := range append(got.InitContainerStatuses, got.ContainerStatuses...) {
 		names = append(names, c.Name)
@@ -58,20 +59,21 @@ func TestStatusIdentity(t *testing.T) {
 		t.Errorf("hostIP %q %v podIP %q", got.HostIP, got.HostIPs, got.PodIP)
 	}
 	pod.Spec.HostNetwork = true
-	if got := deriveStatus(&s, Config{HostIP: "10.0.0.1"}, status{}, epoch); got.PodIP != "10.0.0.1" {
+	if got := deriveStatus(&s, Config{}, status{}, epoch); got.PodIP != "10.0.0.1" {
 		t.Errorf("podIP with hostNetwork: %q", got.PodIP)
 	}
 	s.PodIP = "10.1.0.2"
-	if got := deriveStatus(&s, Config{HostIP: "10.0.0.1"}, status{}, epoch); got.PodIP != "10.0.0.1" {
+	if got := deriveStatus(&s, Config{}, status{}, epoch); got.PodIP != "10.0.0.1" {
 		t.Errorf("podIP with hostNetwork and an address of its own: %q", got.PodIP)
 	}
 	pod.Spec.HostNetwork = false
 	s.Outcome = &Outcome{Phase: corev1.PodFailed}
-	if got := deriveStatus(&s, Config{HostIP: "10.0.0.1"}, status{}, epoch); got.PodIP != "10.1.0.2" || got.PodIPs[0].IP != "10.1.0.2" {
+	if got := deriveStatus(&s, Config{}, status{}, epoch); got.PodIP != "10.1.0.2" || got.PodIPs[0].IP != "10.1.0.2" {
 		t.Errorf("podIP of a Pod that is over: %q %v", got.PodIP, got.PodIPs)
 	}
+	s.HostIP = ""
 	if got := deriveStatus(&s, Config{}, status{}, epoch); got.HostIP != "" || got.HostIPs != nil {
-		t.Errorf("hostIP without configuration: %q", got.HostIP)
+		t.Errorf("hostIP of a node without an address: %q", got.HostIP)
 	}
 }
 

@@ -185,22 +185,6 @@ func (c *cluster) hostIP() string {
 	return found[0].Address
 }
 
-// registeredIP is the node's address as the Node object shows it: that of a machine that had none when the daemon started,
-// or that has another one now. Unlike hostIP it never looks names up.
-func (c *cluster) registeredIP() string {
-	if c == nil {
-		return ""
-	}
-	if n := c.node.Node(); n != nil {
-		for _, a := range n.Status.Addresses {
-			if a.Type == corev1.NodeInternalIP {
-				return a.Address
-			}
-		}
-	}
-	return ""
-}
-
 // allocatable is what the node can give to Pods, as far as it is registered.
 func (c *cluster) allocatable() corev1.ResourceList {
 	if n := c.node.Node(); n != nil {

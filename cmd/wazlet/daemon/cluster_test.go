@@ -93,29 +93,6 @@ func (noGuests) Adopt(context.Context, bundle.ID) (*bundle.Process, error) {
 	return nil, bundle.ErrNotRunning
 }
 
-// The address of a machine that had none when the daemon started is that of its Pods, too.
-func TestAddressThatComesLate(t *testing.T) {
-	if ip := (*cluster)(nil).registeredIP(); ip != "" {
-		t.Errorf("without a cluster: %q", ip)
-	}
-	c := testCluster(t)
-	if ip := c.registeredIP(); ip != "" {
-		t.Errorf("before the node is registered: %q", ip)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		c.node.Run(ctx)
-	}()
-	<-c.node.Registered()
-	if ip := c.registeredIP(); ip != "192.0.2.7" {
-		t.Errorf("of the registered node: %q", ip)
-	}
-	cancel()
-	<-ended
-}
-
 // testCluster has a client that nobody answers with more than existing objects.
 func testCluster(t *testing.T) *cluster {
 	t.Helper()

@@ -109,12 +109,13 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	d.network = newNetwork(d.log.Logger, d.Config.PodCIDR, d.Config.MaxPods)
+	d.network = newNetwork(d.log.Logger, d.Config.PodCIDR, d.Config.MaxPods, d.hostIP)
 	if d.Config.Kubeconfig != "" {
 		if d.cluster, err = d.join(ctx); err != nil {
 			return errors.Join(err, server.Close())
 		}
 	}
+	d.network.look()
 	if err := d.spawn(); err != nil {
 		return errors.Join(err, server.Close())
 	}
@@ -218,7 +219,7 @@ func (d *daemon) spawn() (err error) {
 	}
 	pods := podactor.Config{
 		RootDir: c.RootDir, PodLogsDir: c.PodLogsDir, NodeName: c.NodeName, Supervision: c.Supervision,
-		RuntimeClasses: map[string]podactor.Isolation{}, HostIP: d.hostIP(), HostsFile: bundle.HostsFile, DNS: dnsOf(c.DNS), Egress: egressOf(c.Egress),
+		RuntimeClasses: map[string]podactor.Isolation{}, HostsFile: bundle.HostsFile, DNS: dnsOf(c.DNS), Egress: egressOf(c.Egress),
 		DefaultIsolation:  podactor.Isolation(c.Isolation.Default),
 		SharedByNamespace: c.Isolation.Sharing == config.SharingNamespace,
 		SharedHostPaths:   c.Isolation.Shared.HostPaths,
@@ -248,9 +249,7 @@ func (d *daemon) spawn() (err error) {
 			if d.cluster != nil {
 				deps.Objects, deps.Allocatable = d.cluster.objects, d.cluster.allocatable
 			}
-			mine := pods
-			mine.HostIP = cmp.Or(d.cluster.registeredIP(), pods.HostIP)
-			return podactor.Props(d.system, mine, deps, start)
+			return podactor.Props(d.system, pods, deps, start)
 		},
 		Guests: d.runtime, Fatal: d.die,
 	})

@@ -31,20 +31,21 @@ type network struct {
 	configured string
 	maxPods    int
 	ensure     func(netip.Prefix) error
-	news       chan []string // podCIDRs of the Node object, the latest ones
+	// hostIP is the node's own address, empty while it has none. It may take some time.
+	hostIP func() string
+	news   chan []string // podCIDRs of the Node object, the latest ones
 
 	mu      sync.Mutex
 	cidrs   []string
 	current nodeactor.Network
 }
 
-func newNetwork(log *zap.Logger, podCIDR string, maxPods int) *network {
-	n := &network{
-		log: log, configured: podCIDR, maxPods: maxPods, ensure: route.EnsureLocal,
+// newNetwork makes one that has not looked yet.
+func newNetwork(log *zap.Logger, podCIDR string, maxPods int, hostIP func() string) *network {
+	return &network{
+		log: log, configured: podCIDR, maxPods: maxPods, ensure: route.EnsureLocal, hostIP: hostIP,
 		news: make(chan []string, 1),
 	}
-	n.look()
-	return n
 }
 
 // onPodCIDRs hears of the Node object's podCIDRs.
@@ -60,7 +61,7 @@ func (n *network) onPodCIDRs(cidrs []string) {
 func (n *network) run(ctx context.Context, tell func(n nodeactor.Network, changed bool)) {
 	for {
 		wait := networkCheck
-		if n.state().Problem != "" {
+		if s := n.state(); s.Problem != "" || s.HostIP == "" {
 			wait = networkRetry
 		}
 		timer := time.NewTimer(wait)
@@ -100,6 +101,7 @@ func (n *network) look() (next nodeactor.Network, changed bool) {
 	cidrs, before := n.cidrs, n.current
 	n.mu.Unlock()
 	next = n.find(cidrs)
+	next.HostIP = cmp.Or(n.hostIP(), before.HostIP) // which one that is lost for moments goes on to be
 	if next != before {
 		n.report(next)
 	}
@@ -135,6 +137,9 @@ func notReady(reason string, err error) nodeactor.Network {
 }
 
 func (n *network) report(next nodeactor.Network) {
+	if next.HostIP == "" {
+		n.log.Warn("the node has no address; Pods that need it wait")
+	}
 	switch size := next.CIDR.Size(); {
 	case next.Problem != "":
 		n.log.Warn("pods get no addresses; it will be tried again", zap.String("reason", next.Problem))

@@ -3,13 +3,16 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -18,7 +21,7 @@ import (
 
 func testNetwork(podCIDR string, ensure func(netip.Prefix) error) (*network, *observer.ObservedLogs) {
 	core, logs := observer.New(zap.DebugLevel)
-	n := &network{log: zap.New(core), configured: podCIDR, maxPods: 5, ensure: ensure, news: make(chan []string, 1)}
+	n := &network{log: zap.New(core), configured: podCIDR, maxPods: 5, ensure: ensure, news: make(chan []string, 1), hostIP: func() string { return "192.0.2.7" }}
 	n.look()
 	return n, logs
 }
@@ -113,6 +116,38 @@ func TestNetworkIsFollowed(t *testing.T) {
 		}
 		if g := got[len(got)-1]; g.CIDR.String() != "10.2.0.0/24" || g.changed || g.at != networkRetry+networkCheck {
 			t.Errorf("at last: %+v", g)
+		}
+	})
+}
+
+// A machine may get its address after the daemon has started, and another one later; it keeps the last one.
+func TestAddressThatComesLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ip atomic.Value
+		ip.Store("")
+		n, logs := testNetwork("10.1.0.0/24", local)
+		n.hostIP = func() string { return ip.Load().(string) } //nolint:errcheck,forcetypeassert // a test's
+		n.current = nodeactor.Network{}
+		n.look()
+		if logs.FilterMessageSnippet("the node has no address").Len() != 1 {
+			t.Errorf("nobody is told: %v", logs.All())
+		}
+		var told []string
+		done := make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			defer close(done)
+			n.run(ctx, func(n nodeactor.Network, changed bool) { told = append(told, fmt.Sprint(n.HostIP, changed)) })
+		}()
+		for _, next := range []string{"192.0.2.7", "192.0.2.8", ""} {
+			ip.Store(next)
+			<-time.After(networkCheck) // of the bubble
+			synctest.Wait()
+		}
+		cancel()
+		<-done
+		if d := cmp.Diff([]string{"192.0.2.7 true", "192.0.2.8 true", "192.0.2.8 false"}, slices.Compact(told)); d != "" {
+			t.Error(d, told)
 		}
 	})
 }
