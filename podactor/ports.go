@@ -58,7 +58,7 @@ func (s surroundings) bindings(p *corev1.ContainerPort, add func(p *corev1.Conta
 			return fmt.Errorf("containerPort: the Pod's address: %w", err)
 		}
 	}
-	host, port := s.hostIP(p), p.HostPort
+	host, port := s.bindingIP(p), p.HostPort
 	if hostNetwork {
 		port = p.ContainerPort
 	}
@@ -74,9 +74,9 @@ func (s surroundings) bindings(p *corev1.ContainerPort, add func(p *corev1.Conta
 	return nil
 }
 
-// hostIP is where the node listens for a port of a Pod: not on all its addresses, which would be those of the other Pods,
+// bindingIP is where the node listens for a port of a Pod: not on all its addresses, which would be those of the other Pods,
 // too, but on its own.
-func (s surroundings) hostIP(p *corev1.ContainerPort) string {
+func (s surroundings) bindingIP(p *corev1.ContainerPort) string {
 	if a, err := netip.ParseAddr(p.HostIP); p.HostIP == "" || err == nil && a.IsUnspecified() {
 		return s.hostIP
 	}

@@ -126,7 +126,7 @@ func TestResolveSpec(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("spec (-want +got):\n%s", d)
 	}
-	adopted, err := resolveSpec(t.Context(), surroundings{cfg: Config{}, pod: pod}, "c", true)
+	adopted, err := resolveSpec(t.Context(), surroundings{pod: pod, hostIP: "10.0.0.1"}, "c", true)
 	if err != nil || adopted.Mounts != nil {
 		t.Errorf("adopting looks at volumes: %+v, %v", adopted.Mounts, err)
 	}

@@ -231,7 +231,7 @@ func TestStatusOfWhatContainersHave(t *testing.T) {
 	}
 	s := runningState(pod)
 	created := &s.Containers[0] // which was never created
-	created.Stage, created.Attached, created.Started, created.ContainerID = ModulePulling, true, false, ""
+	created.Stage, created.Started, created.ContainerID, created.ImageID = ModulePulling, false, "", ""
 	cfg := Config{User: &corev1.ContainerUser{Linux: &corev1.LinuxContainerUser{UID: 7, GID: 8, SupplementalGroups: []int64{9}}}}
 	got := deriveStatus(&s, cfg, status{}, epoch)
 	const mounts = `"volumeMounts":[{"name":"data","mountPath":"/data"},` +

@@ -5,8 +5,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -20,6 +22,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/wazlet/wazlet/actors"
+	"github.com/wazlet/wazlet/cmd/wazlet/config"
 	"github.com/wazlet/wazlet/kube/certs"
 	"github.com/wazlet/wazlet/kube/events"
 	"github.com/wazlet/wazlet/kube/logbridge"
@@ -285,10 +288,26 @@ func (c *cluster) makeNode(context.Context) (err error) {
 			extendwebsocketstokubelet.ExtendWebSocketsToKubeletFeatureGate,
 			restartallcontainers.RestartAllContainersOnContainerExits,
 		},
-		Images: c.images, Ready: d.runtimeReady, OnPodCIDRs: d.network.onPodCIDRs,
+		RuntimeHandlers: runtimeHandlers(d.Config.Isolation.RuntimeClasses),
+		Images:          c.images, Ready: d.runtimeReady, OnPodCIDRs: d.network.onPodCIDRs,
 		OnHeartbeatFailure: c.client.CloseConnections, Recorder: c.events.Recorder(), Log: d.log.Logger,
 	})
 	return err
+}
+
+// runtimeHandlers are the default one, that of deploy/runtimeclass and those that are configured. A guest sees no mounts below a
+// mount, so that read-only ones are it recursively.
+func runtimeHandlers(classes map[string]config.IsolationMode) []corev1.NodeRuntimeHandler {
+	names := append(slices.Collect(maps.Keys(classes)), "", "wasm")
+	slices.Sort(names)
+	var out []corev1.NodeRuntimeHandler
+	for _, name := range slices.Compact(names) {
+		recursive, users := true, false
+		out = append(out, corev1.NodeRuntimeHandler{
+			Name: name, Features: &corev1.NodeRuntimeHandlerFeatures{RecursiveReadOnlyMounts: &recursive, UserNamespaces: &users},
+		})
+	}
+	return out
 }
 
 // images lists the store for the Node's status.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -160,5 +161,18 @@ func TestObjectsOfEndedPodsAreNotFollowed(t *testing.T) {
 	c.onStatus(runs, corev1.PodStatus{Phase: corev1.PodFailed})
 	if n := c.objects.Watched(); n != 0 {
 		t.Errorf("%d objects of a Pod that has failed are followed", n)
+	}
+}
+
+func TestRuntimeHandlers(t *testing.T) {
+	var names []string
+	for _, h := range runtimeHandlers(map[string]config.IsolationMode{"wasm-shared": config.IsolationShared, "wasm": config.IsolationProcess}) {
+		names = append(names, h.Name)
+		if !*h.Features.RecursiveReadOnlyMounts || *h.Features.UserNamespaces {
+			t.Errorf("%s: %+v", h.Name, h.Features)
+		}
+	}
+	if d := cmp.Diff([]string{"", "wasm", "wasm-shared"}, names); d != "" {
+		t.Error(d)
 	}
 }

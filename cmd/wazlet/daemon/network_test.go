@@ -137,7 +137,7 @@ func TestAddressThatComesLate(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
 			defer close(done)
-			n.run(ctx, func(n nodeactor.Network, changed bool) { told = append(told, fmt.Sprint(n.HostIP, changed)) })
+			n.run(ctx, func(n nodeactor.Network, changed bool) { told = append(told, fmt.Sprintf("%s %t", n.HostIP, changed)) })
 		}()
 		for _, next := range []string{"192.0.2.7", "192.0.2.8", ""} {
 			ip.Store(next)
