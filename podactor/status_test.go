@@ -248,8 +248,10 @@ func TestStatusOfWhatContainersHave(t *testing.T) {
 			`"restartCount":0,"image":"img:1","imageID":"reg/img@sha256:1","containerID":"wazlet://old","started":true,` +
 			`"allocatedResources":{"cpu":"100m"},"resources":{"limits":{"memory":"64Mi"},"requests":{"cpu":"100m"}},` + mounts + `,` +
 			`"user":{"linux":{"uid":7,"gid":8,"supplementalGroups":[9]}}}`},
-		"the Pod's": {corev1.PodStatus{AllocatedResources: got.AllocatedResources, Resources: got.Resources},
-			`{"allocatedResources":{"cpu":"200m"},"resources":{"limits":{"memory":"128Mi"},"requests":{"cpu":"200m"}}}`},
+		"the Pod's": {
+			corev1.PodStatus{AllocatedResources: got.AllocatedResources, Resources: got.Resources},
+			`{"allocatedResources":{"cpu":"200m"},"resources":{"limits":{"memory":"128Mi"},"requests":{"cpu":"200m"}}}`,
+		},
 	} {
 		text, err := json.Marshal(c.got)
 		if d := cmp.Diff(c.want, string(text)); d != "" || err != nil {

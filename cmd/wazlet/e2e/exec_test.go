@@ -44,6 +44,11 @@ func TestExec(t *testing.T) {
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: "box", Labels: p.Labels}, Spec: p.Spec,
 	})
 	c.must("wait", "--for=condition=Ready", "pod/box", "--timeout=60s")
+	if got := c.must("get", "pod", "box", "-o", `jsonpath={.status.containerStatuses[0].volumeMounts[?(@.name=="tools")].mountPath} `+
+		`{.status.containerStatuses[0].volumeMounts[?(@.readOnly==true)].recursiveReadOnly} {.status.containerStatuses[0].user.linux.uid} {.status.resources}`,
+	); got != "/tools Disabled 0 {}" {
+		t.Errorf("the API shows mounts, user and resources as %q", got)
+	}
 	for _, s := range []struct {
 		name string
 		test func(*controlPlane)
