@@ -326,16 +326,18 @@ func TestActorUnderCrashes(t *testing.T) {
 	}
 }
 
-// What the next daemon could not find is not started, in whatever order the volumes and the checkpoint are done.
+// What the next daemon could not find is not started: nothing goes on before there is a checkpoint.
 func TestNothingStartsBeforeItsCheckpoint(t *testing.T) {
 	for seed := range uint64(20) {
-		var n *fakeNode
-		n = newNode(t, seed, onePod("c"), func(name string, attempt int) plan {
-			if _, err := LoadCheckpoint(n.cfg.RootDir, "uid-1"); err != nil {
-				t.Errorf("seed %d: %v", seed, err)
+		n := newNode(t, seed, onePod("c"), forever)
+		n.step = func(s State, e event, now time.Time) (State, []effect) {
+			if _, ok := e.(prepared); ok {
+				if _, err := LoadCheckpoint(n.cfg.RootDir, "uid-1"); err != nil {
+					t.Errorf("seed %d: %v", seed, err)
+				}
 			}
-			return forever(name, attempt)
-		})
+			return step(s, e, now)
+		}
 		n.up()
 		if len(n.starts) != 1 {
 			t.Errorf("seed %d: %d starts", seed, len(n.starts))
