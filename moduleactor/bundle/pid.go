@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -16,10 +17,14 @@ type procID struct {
 }
 
 // writePID writes the pid file: "PID STARTTICKS". Daemon and shim both do, with the same content, so that there is no
-// moment in which the one has died and the other has not written it yet. Not synced: after a power cut there is no
-// process that it could name.
+// moment in which the one has died and the other has not written it yet. Who comes second leaves it as it is. Not synced:
+// after a power cut there is no process that it could name.
 func writePID(dir string, p procID) error {
-	return replaceFile(filepath.Join(dir, PIDFile), fmt.Appendf(nil, "%d %d\n", p.pid, p.startTicks))
+	path, text := filepath.Join(dir, PIDFile), fmt.Appendf(nil, "%d %d\n", p.pid, p.startTicks)
+	if data, err := readBounded(path); err == nil && bytes.Equal(data, text) {
+		return nil
+	}
+	return replaceFile(path, text)
 }
 
 // readPID reads who runs the attempt, from the pid file or, should that be damaged, from state.json.
