@@ -17,7 +17,7 @@ import (
 // bug in the compiler or in the WASI host; this is for the day there is one. A kernel that knows less enforces less:
 // nothing before 5.19, since without Landlock's "refer" a guest could not rename files between its directories.
 func (s *shim) confine(opened []rootfs.Opened) error {
-	if err := limitFiles(); err != nil {
+	if err := limitFiles(s.spec.GuestLimits.OpenFiles); err != nil {
 		return err
 	}
 	if s.spec.Landlock {
@@ -52,15 +52,19 @@ func noNewPrivs() error {
 	return nil
 }
 
-// maxOpenFiles bounds what a guest can have open, of what all processes of the node share.
-const maxOpenFiles = 16384
+const (
+	// maxOpenFiles bounds what a shim can have open, of what all processes of the node share, unless its guest may have more.
+	maxOpenFiles = 16384
+	// ownFiles is far more than what it has open besides its guest's.
+	ownFiles = 1024
+)
 
-func limitFiles() error {
+func limitFiles(guest int) error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("limit open files: %w", err)
 	}
-	limit.Max = min(limit.Max, maxOpenFiles)
+	limit.Max = min(limit.Max, uint64(max(maxOpenFiles, guest+ownFiles)))
 	limit.Cur = limit.Max
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("limit open files: %w", err)
