@@ -87,7 +87,7 @@ func (c *cluster) makeClient(context.Context) (err error) {
 	cfg := c.d.Config
 	c.client, err = certs.NewClient(certs.ClientConfig{
 		Kubeconfig: cfg.Kubeconfig, BootstrapKubeconfig: cfg.BootstrapKubeconfig, NodeName: cfg.NodeName,
-		Dir: filepath.Join(cfg.RootDir, "pki"), Log: c.d.log.Logger,
+		Dir: filepath.Join(cfg.RootDir, "pki"), Log: c.d.log.Logger, RenewErrors: c.d.counted.renewals.client,
 	})
 	if err != nil {
 		return fmt.Errorf("join the cluster: %w", err)
@@ -123,6 +123,7 @@ func (c *cluster) makeServing(ctx context.Context) (err error) {
 		Mode: certs.ServingMode(cfg.ServingCertificate.Mode), NodeName: c.d.Config.NodeName, Dir: filepath.Join(c.d.Config.RootDir, "pki"),
 		CertFile: cfg.ServingCertificate.CertFile, KeyFile: cfg.ServingCertificate.KeyFile,
 		Client: c.api, Ready: c.client.Ready(), Addresses: c.addresses, Log: c.d.log.Logger,
+		RenewErrors: c.d.counted.renewals.serving, Rotations: c.d.counted.renewals.ages,
 	})
 	if err != nil {
 		return fmt.Errorf("kubeletServer: %w", err)

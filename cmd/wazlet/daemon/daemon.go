@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
@@ -193,7 +194,7 @@ func (d *daemon) assemble() (err error) {
 	d.metrics, err = metrics.New(metrics.Config{
 		Actors:   func() []actors.Info { return d.system.Registry().Snapshot() },
 		Counters: func() actors.Counters { return d.system.Counters() },
-		Pods:     d.pods, Node: c.NodeName, Others: append(d.counted.collectors(), newCensus(d.census)),
+		Pods:     d.pods, Node: c.NodeName, Others: slices.Concat(d.counted.collectors(), d.certificates(), []prometheus.Collector{newCensus(d.census)}),
 	})
 	if err != nil {
 		return fmt.Errorf("make metrics: %w", err)

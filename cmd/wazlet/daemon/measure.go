@@ -23,11 +23,13 @@ type counted struct {
 	operations *operations
 	synced     prometheus.Histogram
 	collected  *prometheus.CounterVec
+	renewals   *renewals // registered by a node that has a cluster
 }
 
 func newCounted() *counted {
 	return &counted{
 		requests: server.NewRequestMetrics(), starts: startup.New(), sights: startup.NewSeen(), operations: newOperations(),
+		renewals: newRenewals(),
 		synced: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "kubelet_pod_status_sync_duration_seconds",
 			Help: "[ALPHA] Duration in seconds to sync a pod status update. Measures time from detection of a change to pod status until the API " +

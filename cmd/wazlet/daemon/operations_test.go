@@ -39,7 +39,8 @@ func leftOut() map[string]string {
 // Names, types, labels and texts are the kubelet's; testdata/kubelet-metrics.txt is taken from its source.
 func TestMetricsAreTheKubelets(t *testing.T) {
 	c := newCounted()
-	others := append(c.collectors(), newCensus(func(context.Context) (nodeactor.Census, error) { return nodeactor.Census{}, nil }))
+	never := func() time.Time { return time.Time{} }
+	others := append(append(c.collectors(), c.renewals.collectors(never, never)...), newCensus(func(context.Context) (nodeactor.Census, error) { return nodeactor.Census{}, nil }))
 	m, err := metrics.New(metrics.Config{
 		Node: "n", Pods: func(context.Context) ([]*corev1.Pod, error) { return nil, nil }, Others: others,
 	})
@@ -153,6 +154,26 @@ func TestOperations(t *testing.T) {
 	}
 	if got := gathered(t, o.took); !slices.Contains(got, "runtime_operations_duration_seconds stop_container 7") {
 		t.Errorf("measured %v", got)
+	}
+}
+
+// A node knows how long its certificates last; without one there is nothing to warn of.
+func TestCertificatesTimeLeft(t *testing.T) {
+	soon := func() time.Time { return time.Now().Add(time.Hour + time.Minute) }
+	got := gathered(t, newRenewals().collectors(soon, func() time.Time { return time.Time{} })...)
+	if !slices.Contains(got, "certificate_manager_server_ttl_seconds  +Inf") {
+		t.Errorf("no certificate: %q", got)
+	}
+	var left float64
+	for _, line := range got {
+		if v, ok := strings.CutPrefix(line, "certificate_manager_client_ttl_seconds  "); ok {
+			if _, err := fmt.Sscan(v, &left); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if left < 60 || left > 61*60 {
+		t.Errorf("a certificate of an hour has %v seconds left", left)
 	}
 }
 

@@ -31,6 +31,17 @@ func (c *controlPlane) testLife() {
 	if n := spent["POST serviceaccounts/token"]; n != 1 {
 		t.Errorf("%d tokens were asked for, want 1", n)
 	}
+	counted := c.must("get", "--raw", "/api/v1/nodes/edge/proxy/metrics")
+	for _, name := range []string{
+		"pod_worker_start_duration_seconds_count", "pod_start_duration_seconds_count",
+		`pod_worker_duration_seconds_count{operation_type="create"}`, `pod_worker_duration_seconds_count{operation_type="kill"}`,
+		`runtime_operations_total{operation_type="compile_module"}`, `runtime_operations_total{operation_type="start_container"}`,
+		`runtime_operations_total{operation_type="stop_container"}`, `certificate_manager_server_ttl_seconds`,
+	} {
+		if !regexp.MustCompile(`(?m)^kubelet_` + regexp.QuoteMeta(name) + ` [1-9]`).MatchString(counted) {
+			t.Errorf("after two Pods the node has not counted %s", name)
+		}
+	}
 }
 
 // oneLife makes a Pod, waits until it is ready, deletes it, and returns what the API server was asked.
