@@ -149,6 +149,9 @@ func TestClusterPorts(t *testing.T) {
 		t.Errorf("the API server has no %s", passed)
 	}
 	c.testEgress("http://" + net.JoinHostPort(pods[0].Status.PodIP, "8080") + "/")
+	for _, class := range []string{"wasm", "wasm-shared"} {
+		c.testHandlers(class)
+	}
 	c.signal(syscall.SIGKILL) // the sockets are the shims'
 	c.awaitGreeting(net.JoinHostPort(pods[1].Status.PodIP, "8080"), pods[1].Name)
 	c.startOnly()

@@ -14,6 +14,8 @@ func cgi() {
 	switch path {
 	case "/fail":
 		os.Exit(3)
+	case "/trap":
+		panic("asked for it")
 	case "/spin":
 		for n := uint64(1); n != 0; n += 2 { //nolint:revive // the point of it
 		}
