@@ -65,6 +65,8 @@ const (
 	// headerTimeout bounds how long a client may take for a header, idleTimeout how long a connection may wait for one.
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 30 * time.Second
+	// freshTimeout bounds how long a client that has just connected may take for its first request when the server is to end.
+	freshTimeout = 5 * time.Second
 	// refusalTimeout bounds how long a client may take to read a 504.
 	refusalTimeout = 5 * time.Second
 	// drainTimeout bounds how long a client may take to send the rest of a body that its guest did not read.

@@ -14,13 +14,20 @@ import (
 // bounded is a listener that accepts no more connections than there is room for.
 type bounded struct {
 	net.Listener
-	free   chan struct{}
-	once   sync.Once
+	free chan struct{}
+	// fresh counts the connections that have had no request yet.
+	fresh  *sync.WaitGroup
 	closed chan struct{}
+	close  func() error
 }
 
-func newBounded(l net.Listener, free chan struct{}) *bounded {
-	return &bounded{Listener: l, free: free, closed: make(chan struct{})}
+func newBounded(l net.Listener, free chan struct{}, fresh *sync.WaitGroup) *bounded {
+	b := &bounded{Listener: l, free: free, fresh: fresh, closed: make(chan struct{})}
+	b.close = sync.OnceValue(func() error {
+		close(b.closed)
+		return l.Close()
+	})
+	return b
 }
 
 // Accept waits for room, then for a connection.
@@ -35,19 +42,19 @@ func (b *bounded) Accept() (net.Conn, error) {
 		<-b.free
 		return nil, err
 	}
-	return &conn{Conn: c, leave: sync.OnceFunc(func() { <-b.free })}, nil
+	b.fresh.Add(1)
+	return &conn{Conn: c, leave: sync.OnceFunc(func() { <-b.free }), asked: sync.OnceFunc(b.fresh.Done)}, nil
 }
 
-// Close closes the listener.
-func (b *bounded) Close() error {
-	b.once.Do(func() { close(b.closed) })
-	return b.Listener.Close()
-}
+// Close closes the listener, once.
+func (b *bounded) Close() error { return b.close() }
 
 // conn makes room when it is closed.
 type conn struct {
 	net.Conn
 	leave func()
+	// asked is called when its first request is served, or it is closed.
+	asked func()
 	// dead is set when a body was not read to its end. What follows is the rest of it and must not pass for a request.
 	dead atomic.Bool
 }
@@ -63,6 +70,7 @@ func (c *conn) Read(p []byte) (int, error) {
 // Close closes the connection.
 func (c *conn) Close() error {
 	defer c.leave()
+	defer c.asked()
 	return c.Conn.Close()
 }
 

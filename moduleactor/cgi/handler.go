@@ -22,6 +22,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	defer s.serving.Done()
+	if c, ok := r.Context().Value(connKey{}).(*conn); ok {
+		c.asked()
+	}
 	x := &exchange{s: s, w: &counted{ResponseWriter: w}, r: r, begin: s.now()}
 	defer x.logAccess()
 	x.serve(r.Context())

@@ -25,6 +25,9 @@ type Server struct {
 	mu      sync.Mutex
 	cut     bool
 	serving sync.WaitGroup
+
+	// accepting are those that accept connections, fresh the connections that have had no request yet.
+	accepting, fresh sync.WaitGroup
 }
 
 // New checks the configuration and makes the first instance: a module that cannot be instantiated fails here.
@@ -66,17 +69,16 @@ func (s *Server) Serve(ctx context.Context, drain <-chan struct{}, listeners ...
 	s.http.BaseContext = func(net.Listener) context.Context { return ctx }
 	connections := make(chan struct{}, MaxConnections)
 	errs := make(chan error, len(listeners))
-	for _, l := range listeners {
-		wg.Go(func() {
-			if err := s.http.Serve(newBounded(l, connections)); !errors.Is(err, http.ErrServerClosed) {
-				errs <- err
-			}
-		})
+	bound := make([]*bounded, len(listeners))
+	for i, l := range listeners {
+		bound[i] = newBounded(l, connections, &s.fresh)
+		s.accepting.Go(func() { errs <- s.http.Serve(bound[i]) })
 	}
 	var err error
 	select {
 	case <-ctx.Done():
 	case <-drain:
+		s.settle(ctx, bound)
 	case err = <-errs:
 	}
 	// There is no deadline: requests have one, and whoever ends this process has patience for them or none.
@@ -87,7 +89,30 @@ func (s *Server) Serve(ctx context.Context, drain <-chan struct{}, listeners ...
 		s.mu.Unlock()
 		s.serving.Wait() // their connections are cut, and their instances stopped
 	}
+	s.accepting.Wait()
 	return err
+}
+
+// settle takes no more connections, and lets those that are there have their first request answered: net/http's Shutdown would close
+// them on a client that has just sent it.
+func (s *Server) settle(ctx context.Context, listeners []*bounded) {
+	s.http.SetKeepAlivesEnabled(false)
+	for _, l := range listeners {
+		_ = l.Close() // an error would be the kernel's
+	}
+	s.accepting.Wait()
+	settled := make(chan struct{})
+	go func() {
+		defer close(settled)
+		s.fresh.Wait() // until the last of them is closed, at the latest
+	}()
+	timer := time.NewTimer(freshTimeout)
+	defer timer.Stop()
+	select {
+	case <-settled:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // begin tells whether a request may be answered; then serving.Done must follow.

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -412,6 +414,33 @@ func TestShutdown(t *testing.T) {
 	got := <-answers
 	if diff := cmp.Diff(seen{200, "text/x", "hello"}, got.seen); diff != "" || got.err != nil {
 		t.Errorf("%v %s", got.err, diff)
+	}
+	w.end()
+}
+
+// TestShutdownAnswersWhoHasConnected: who has a connection before the port is closed gets an answer, even to what is sent after that.
+func TestShutdownAnswersWhoHasConnected(t *testing.T) {
+	w := serve(t, prints("Content-Type: text/x\n\nhello"), nil)
+	early := w.dial()
+	defer early.Close()
+	if _, err := w.get("/"); err != nil { // connections are taken in the order in which they come
+		t.Fatal(err)
+	}
+	w.stop()
+	for {
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", w.addr)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			break
+		}
+		if err == nil {
+			_ = c.Close()
+		}
+	}
+	if _, err := io.WriteString(early, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(early); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 200 ") || !strings.Contains(string(got), "Connection: close\r\n") {
+		t.Errorf("%q, %v", got, err)
 	}
 	w.end()
 }
