@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -289,11 +290,11 @@ func (c *controlPlane) awaitClosed(address string) {
 // askAlong asks the ready endpoints of a Service again and again until the function that it returns is called. One that has just
 // been told to end may refuse a connection, which a client makes elsewhere then; what it takes it answers.
 func (c *controlPlane) askAlong(app string) (stop func()) {
-	ctx, cancel := context.WithCancel(c.t.Context())
+	var over atomic.Bool
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for ctx.Err() == nil {
+		for !over.Load() {
 			for _, address := range c.endpoints(app) {
 				got, err := c.ask(address+":8080", "/along")
 				refused := errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)
@@ -304,7 +305,7 @@ func (c *controlPlane) askAlong(app string) (stop func()) {
 		}
 	}()
 	stop = func() {
-		cancel()
+		over.Store(true)
 		<-done
 	}
 	c.t.Cleanup(stop)
