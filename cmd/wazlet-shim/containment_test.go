@@ -45,11 +45,11 @@ func TestEndlessRecursion(t *testing.T) {
 	dir := newBundle(t, enginetest.Command(1, nil, 0x10, 0), nil) // call _start
 	cmd := start(t, dir)
 	exit := wait(t, cmd, dir)
-	want := bundle.Exit{Code: 134, Reason: bundle.Trap, Message: "wasm error: stack overflow: calls are nested too deeply (50 MB), or without end"}
+	want := bundle.Exit{Code: 134, Reason: bundle.Trap, Message: "wasm error: stack overflow: calls are nested too deeply (84 MB), or without end"}
 	if diff := sameExit(want, exit); diff != "" {
 		t.Error(diff)
 	}
-	// wazero's stack doubles up to 50 MB and more and is copied each time; nothing but the cgroup bounds it lower.
+	// wazero's stack doubles up to 84 MB and is copied each time; nothing but the cgroup bounds it lower.
 	const most = 320 << 20
 	if rss := maxRSS(t, cmd); rss > most {
 		t.Errorf("%d MiB of memory", rss>>20)

@@ -141,6 +141,30 @@ func TestKeptModuleIsDamaged(t *testing.T) {
 	}
 }
 
+// TestMeteredStack: calls are nested as deeply as the limit says, in _start and in a start section.
+func TestMeteredStack(t *testing.T) {
+	start := enginetest.Module(
+		enginetest.Section(1, enginetest.Type(nil, nil)),
+		enginetest.Section(3, enginetest.U32(0), enginetest.U32(0)),
+		enginetest.Section(7, enginetest.Export("_start", 0, 1)),
+		enginetest.RawSection(8, enginetest.U32(0)),
+		enginetest.Section(10, enginetest.Body(0x10, 0), enginetest.Body()),
+	)
+	for name, code := range map[string][]byte{"_start": enginetest.Command(1, nil, 0x10, 0), "start section": start} {
+		for limit, text := range map[int64]string{0: "8388608", 1 << 20: "1048576"} {
+			t.Run(name+" "+text, func(t *testing.T) {
+				want := engine.Result{
+					Code: 134, Reason: engine.Trap,
+					Message: "wasm error: stack overflow: calls are nested too deeply (" + text + " bytes), or without end",
+				}
+				if diff := cmp.Diff(want, loadMetered(t, code, "").Run(t.Context(), engine.Guest{MaxStack: limit})); diff != "" {
+					t.Error(diff)
+				}
+			})
+		}
+	}
+}
+
 // TestTablesAreCapped in both kinds of modules.
 func TestTablesAreCapped(t *testing.T) {
 	// It grows a table to 101 elements or, if that is refused, traps.

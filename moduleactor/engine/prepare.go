@@ -28,7 +28,7 @@ func (s Source) options() meter.Options {
 		o.MaxTable = DefaultMaxTable
 	}
 	if s.Meter {
-		o.Every = meter.DefaultEvery
+		o.Every, o.ExportStart = meter.DefaultEvery, true
 	}
 	return o
 }

@@ -77,7 +77,11 @@ type quota struct {
 	mark   *atomic.Int64 // of the thread
 	// share is the part of a CPU, 0 for no limit.
 	share float64
-	ctx   context.Context //nolint:containedctx // of the run
+	// stack is that of the call that is being made, which may have maxStack bytes.
+	stack    gauge
+	maxStack int64
+	looked   time.Time       // at the clock, by a tick
+	ctx      context.Context //nolint:containedctx // of the run
 }
 
 // marks has for each thread up to when a guest was charged with its time, an *atomic.Int64.
@@ -119,11 +123,23 @@ func (q *quota) pause() {
 	q.since = now
 }
 
-// tick is where a guest that computes comes by. It leaves a guest that is to stop.
+// lookEvery is how often the time of the thread is asked for at most, which takes microseconds: a guest that calls functions
+// with large stack frames ticks more often than that is worth.
+const lookEvery = 100 * time.Microsecond
+
+// tick is where a guest that computes comes by. It leaves a guest that is to stop, or has too much stack.
 func (q *quota) tick() {
 	if q.ctx.Err() != nil {
 		panic(wasi.Stopped{})
 	}
+	if used := q.stack.used(); used > q.maxStack {
+		panic(&stackOverflow{used: used, limit: q.maxStack})
+	}
+	now := time.Now()
+	if now.Sub(q.looked) < lookEvery {
+		return
+	}
+	q.looked = now
 	q.pause()
 	if q.share == 0 {
 		return

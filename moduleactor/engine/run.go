@@ -13,6 +13,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 
+	"github.com/wazlet/wazlet/moduleactor/engine/meter"
 	"github.com/wazlet/wazlet/moduleactor/engine/rootfs"
 	"github.com/wazlet/wazlet/moduleactor/engine/wasi"
 	"github.com/wazlet/wazlet/moduleactor/engine/wasm"
@@ -67,6 +68,12 @@ type Guest struct {
 	MaxFiles int
 	// OutputBytesPerSecond makes the guest wait when it prints more; 0 means no limit.
 	OutputBytesPerSecond int64
+	// DirectoryEntries is how many entries of a directory are in memory at a time; 0 means wasi.DefaultDirectoryEntries.
+	DirectoryEntries int
+	// MaxSubscriptions is how much one poll_oneoff can wait for; 0 means wasi.DefaultMaxSubscriptions.
+	MaxSubscriptions int
+	// MaxStack bounds the stack of a metered guest's calls, in bytes; 0 means DefaultMaxStack.
+	MaxStack int64
 	// Memory is the guest's memory; nil means NewMemory(0).
 	Memory *Memory
 	// CPU, if set, counts the CPU time of a metered guest. CPUMillicores holds a metered guest to so many thousandths of a
@@ -121,10 +128,14 @@ func (p *Program) canRun(ctx context.Context, m *Memory) error {
 func (p *Program) run(ctx context.Context, g Guest, instance api.Module) Result {
 	cfg := wasi.Config{
 		Args: g.Args, Env: g.Env, Stdin: g.Stdin, Stdout: g.Stdout, Stderr: g.Stderr, Root: g.Root,
-		Preopens: g.Preopens, Signals: g.Signals, Drain: g.Drain, Network: g.Network, MaxFiles: g.MaxFiles, OutputBytesPerSecond: g.OutputBytesPerSecond, NoMemory: len(p.module.Memories) == 0,
+		Preopens: g.Preopens, Signals: g.Signals, Drain: g.Drain, Network: g.Network, MaxFiles: g.MaxFiles, OutputBytesPerSecond: g.OutputBytesPerSecond,
+		DirectoryEntries: g.DirectoryEntries, MaxSubscriptions: g.MaxSubscriptions, NoMemory: len(p.module.Memories) == 0,
 	}
 	if p.metered {
 		q := newQuota(ctx, g.CPU, g.CPUMillicores)
+		if q.maxStack = g.MaxStack; q.maxStack <= 0 {
+			q.maxStack = DefaultMaxStack
+		}
 		defer q.pause()
 		ctx = context.WithValue(ctx, quotaKey{}, q)
 		cfg.Pause, cfg.Resume = q.pause, q.resume
@@ -145,6 +156,9 @@ func (p *Program) enter(ctx context.Context, g Guest, instance api.Module) Resul
 			defer func() { _ = instance.Close(ctx) }()
 		}
 	}
+	if err == nil && p.metered {
+		_, err = call(ctx, instance.ExportedFunction(meter.StartExport))
+	}
 	if err != nil {
 		// A module may have a start section, and code of it may exit or trap.
 		return instantiationFailed(ctx, err, g.Memory)
@@ -157,8 +171,25 @@ func (p *Program) enter(ctx context.Context, g Guest, instance api.Module) Resul
 			return startError(err.Error())
 		}
 	}
-	_, err = instance.ExportedFunction(wasm.StartFunction).Call(ctx)
+	called, err := call(ctx, instance.ExportedFunction(wasm.StartFunction))
+	if !called {
+		return startError(err.Error())
+	}
 	return ended(ctx, err, g.Memory)
+}
+
+// call calls a function of the guest, if there is one. Not called: its stack could not be limited.
+func call(ctx context.Context, f api.Function) (called bool, err error) {
+	if f == nil {
+		return false, nil
+	}
+	if q, ok := ctx.Value(quotaKey{}).(*quota); ok {
+		if q.stack, err = gaugeOf(f); err != nil {
+			return false, err
+		}
+	}
+	_, err = f.Call(ctx)
+	return true, err
 }
 
 // provide instantiates the host's functions, once.
@@ -212,11 +243,14 @@ func instantiationFailed(ctx context.Context, err error, m *Memory) Result {
 // that a context was cancelled.
 func ended(ctx context.Context, err error, m *Memory) Result {
 	var exit wasi.Exit
+	var deep *stackOverflow
 	switch {
 	case err == nil:
 		return Result{Reason: Completed}
 	case errors.Is(err, wasi.Stopped{}):
 		return stopped(ctx)
+	case errors.As(err, &deep):
+		return Result{Code: CodeTrap, Reason: Trap, Message: deep.Error()}
 	case errors.As(err, &exit):
 		code := int32(exit & 0xff)
 		switch {
@@ -231,7 +265,7 @@ func ended(ctx context.Context, err error, m *Memory) Result {
 		return Result{Code: CodeOOMKilled, Reason: OOMKilled, Message: outOfMemory(m) + "\n" + err.Error()}
 	case err.Error() == "stack overflow":
 		// wazero has no frames left to tell of.
-		return Result{Code: CodeTrap, Reason: Trap, Message: "wasm error: stack overflow: calls are nested too deeply (50 MB), or without end"}
+		return Result{Code: CodeTrap, Reason: Trap, Message: tooDeep("84 MB")}
 	default:
 		return Result{Code: CodeTrap, Reason: Trap, Message: err.Error()}
 	}

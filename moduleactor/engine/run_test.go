@@ -113,7 +113,7 @@ func TestTraps(t *testing.T) {
 func TestEndlessRecursion(t *testing.T) {
 	p := load(t, enginetest.Command(1, nil, 0x10, 0)) // call _start
 	res := p.Run(t.Context(), engine.Guest{})
-	want := engine.Result{Code: 134, Reason: engine.Trap, Message: "wasm error: stack overflow: calls are nested too deeply (50 MB), or without end"}
+	want := engine.Result{Code: 134, Reason: engine.Trap, Message: "wasm error: stack overflow: calls are nested too deeply (84 MB), or without end"}
 	if diff := cmp.Diff(want, res); diff != "" {
 		t.Error(diff)
 	}

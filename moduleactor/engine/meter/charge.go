@@ -10,6 +10,16 @@ const (
 	hostCall = 64
 	// bulkShift is 32 bytes of memory, or elements of a table.
 	bulkShift = 5
+	// frameEach is how many bytes of stack are charged as much as going through a function once, so that between two ticks no
+	// more than 4 MB are put on it. A function takes leastFrame and up to valueSize for each value that wazero may have to
+	// keep across a call, of which no two share a place: at most one for each instruction (two if it is a vector, but then
+	// another instruction takes it), parameter and local, one for each parameter and result of what is called and of a
+	// block, and two for each local that is set in a block, at whose end the values that it may have meet.
+	frameEach  = 64
+	leastFrame = 64
+	valueSize  = 8
+	// maxFrame is where more values make no difference.
+	maxFrame = maxWeight * frameEach / valueSize
 	// maxWeight is what three bytes of LEB128 hold.
 	maxWeight = 1<<20 - 1
 )
@@ -23,11 +33,45 @@ type site struct {
 // weigh adds instructions to the innermost loop.
 func (b *body) weigh(n int) { b.sites[b.top().site].instructions += n }
 
+// frame collects what may need a place in the stack frame of a function.
+type frame struct {
+	values uint64
+	// now counts, over all functions, the blocks that were opened and the instructions that set locals; set says when each
+	// local was set last.
+	now uint64
+	set []uint64
+}
+
+// setLocal counts two values for each open block in which the local was not set before.
+func (b *body) setLocal(x uint32) {
+	if x >= maxLocals {
+		b.r.Fail("local %d does not exist: at most %d are supported", x, maxLocals)
+		return
+	}
+	if n := int(x) + 1 - len(b.set); n > 0 {
+		b.set = append(b.set, make([]uint64, n)...)
+	}
+	for i := len(b.blocks) - 1; i >= 0 && b.set[x] < b.blocks[i].opened && b.values < maxFrame; i-- {
+		b.values += 2
+	}
+	b.now++
+	b.set[x] = b.now
+}
+
+// frameWeight is what entering the function is charged for its stack frame.
+func (b *body) frameWeight() int {
+	return int(min((leastFrame+b.values*valueSize)/frameEach, maxWeight))
+}
+
 // putWeights completes the charges of a function.
 func (b *body) putWeights() {
-	for _, s := range b.sites {
+	for i, s := range b.sites {
+		weight := s.instructions / instructionsEach
+		if i == 0 {
+			weight = max(weight, b.frameWeight())
+		}
 		if s.at > 0 {
-			putWeight(b.out[s.at:], min(1+s.instructions/instructionsEach, maxWeight))
+			putWeight(b.out[s.at:], min(1+weight, maxWeight))
 		}
 	}
 }

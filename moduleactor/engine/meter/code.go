@@ -64,8 +64,9 @@ type body struct {
 	// sites are the function and its loops, blocks what is open.
 	sites  []site
 	blocks []block
-	// calls: something that is in no loop calls a function of the module.
+	// calls: it calls a function of the module.
 	calls bool
+	frame
 }
 
 // block is an open block.
@@ -76,6 +77,8 @@ type block struct {
 	wrapped int32
 	// loop: it is a wrapped loop.
 	loop bool
+	// opened is when, as frame counts.
+	opened uint64
 }
 
 func (b *body) top() *block { return &b.blocks[len(b.blocks)-1] }
@@ -97,8 +100,9 @@ func (b *body) written(int) {
 }
 
 func (b *body) one(r *wasm.Reader, i int) {
-	b.r, b.out, b.sites, b.blocks = r, b.out[:0], append(b.sites[:0], site{}), append(b.blocks[:0], block{})
-	b.calls = false
+	b.now++
+	b.r, b.out, b.sites, b.blocks = r, b.out[:0], append(b.sites[:0], site{}), append(b.blocks[:0], block{opened: b.now})
+	b.calls, b.values = false, 0
 	b.localGroups(b.params[b.funcs[i]])
 	b.out = append(b.out, r.From(0)...)
 	b.done = r.Pos()
@@ -107,6 +111,7 @@ func (b *body) one(r *wasm.Reader, i int) {
 	}
 	for len(b.blocks) > 0 && r.Err() == nil {
 		b.weigh(1)
+		b.values++
 		b.instruction(r.Byte())
 	}
 	if r.Err() == nil && r.Left() > 0 {
@@ -121,9 +126,13 @@ func (b *body) localGroups(params uint32) {
 	n := b.r.Count("groups of locals")
 	total := uint64(params)
 	for i := 0; i < n && b.r.Err() == nil; i++ {
-		total += uint64(b.r.U32())
-		checkType(b.r, b.r.Byte())
+		count, kind := uint64(b.r.U32()), b.r.Byte()
+		checkType(b.r, kind)
+		if total += count; kind == typeV128 {
+			b.values += count
+		}
 	}
+	b.values += total
 	if total > maxLocals {
 		b.r.Fail("a function has %d locals and parameters; at most %d are supported", total, maxLocals)
 	}

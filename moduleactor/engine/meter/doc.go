@@ -4,6 +4,7 @@
 // reaches zero. There the host ends it, lets it wait, or looks at the CPU time that it used.
 //
 //	loop header, function entry     -1, and 1 more for each 128 instructions of the loop or function
+//	function entry                  or for each 64 bytes that its stack frame may have, if that is more
 //	call of an imported function,   -64: the time is spent in the host
 //	memory.grow, table.grow
 //	memory.fill, copy, init, ...    -1 for each 32 bytes or elements
@@ -11,12 +12,14 @@
 //	countdown < 0  ──► a function of ours ──► import wazlet.tick, which returns the next countdown
 //
 // A light function is not charged when it is entered: it has at most 128 instructions outside of loops and calls no function
-// of the module there, so that its caller is charged for it like for instructions of its own. Whatever recurses passes a
-// charge: light functions call only in loops.
+// of the module, so that its caller is charged for it like for instructions of its own, and there is one on the stack at most.
 //
 // The countdown is a global of the module, appended to its own; the imported function is the last import, which moves the
 // index of every function of the module by one. The guest can name neither: indices that it did not have are refused here,
 // since they would mean something after the rewriting.
+//
+// So the host sees a guest whose calls are nested too deeply before it has put more than some 4 MB on the stack since the
+// last look.
 //
 // Besides, Rewrite caps the tables, which no memory limit counts, and merges data segments: a Go program has 25,000, each
 // of which costs time and memory at every start.

@@ -6,7 +6,9 @@ func (b *body) instruction(op byte) {
 	switch {
 	case op >= opFirstNumeric && op <= opLastNumeric, op <= 1, op == 0x0f, op == 0x1a, op == 0x1b, op == opRefIsNull, op == opElse:
 	case op >= opLocalGet && op <= opLocalTee:
-		r.U32()
+		if x := r.U32(); op != opLocalGet {
+			b.setLocal(x)
+		}
 	case op >= opFirstMemory && op <= opLastMemory:
 		b.memoryArgument()
 	case op == opI32Const:
@@ -89,13 +91,16 @@ func (b *body) call() {
 	default:
 		b.called(int(b.light[f-b.importedFuncs]))
 	}
+	if b.r.Err() == nil {
+		b.values += b.arity(b.typeOf(f))
+	}
 	b.index(at, index)
 }
 
 // called is for calls of the module's functions, of which so many instructions are charged here.
 func (b *body) called(instructions int) {
 	b.weigh(instructions)
-	b.calls = b.calls || b.top().site == 0
+	b.calls = true
 }
 
 // block opens a block. Its type is one byte, or the index of a type.
@@ -108,8 +113,9 @@ func (b *body) block(op byte) {
 	} else if c := byte(t & 0x7f); r.Pos()-at != 1 || (c != blockEmpty && !isType(c)) {
 		r.Fail("a block has an unknown or unsupported type")
 	}
+	b.now++
 	next := *b.top()
-	next.loop = false
+	next.loop, next.opened = false, b.now
 	if op == opLoop {
 		next.site = int32(len(b.sites))
 		b.sites = append(b.sites, site{})
@@ -138,12 +144,13 @@ func (b *body) end() {
 	}
 }
 
-// typeIndex returns the number of parameters of a type.
+// typeIndex returns the number of parameters of a type, of what takes them and makes its results.
 func (b *body) typeIndex(t int64) (params uint32) {
 	if t >= int64(len(b.params)) {
 		b.r.Fail("type %d does not exist: there are %d", t, len(b.params))
 		return 0
 	}
+	b.values += b.arity(uint32(t))
 	return b.params[t]
 }
 

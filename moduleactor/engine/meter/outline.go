@@ -21,11 +21,11 @@ func (s section) reader() *wasm.Reader { return wasm.NewReader(s.content, s.offs
 type module struct {
 	// sections are in order; empty ones are added for imports and globals.
 	sections []section
-	// params are the numbers of parameters of the types.
-	params []uint32
-	// funcs are the types of the module's own functions.
-	funcs         []uint32
-	importedFuncs uint32
+	// params and results are the numbers of parameters and results of the types.
+	params, results []uint32
+	// imported are the types of the imported functions, funcs those of the module's own.
+	imported, funcs []uint32
+	importedFuncs   uint32
 	// globals counts imported ones too.
 	globals uint32
 	// memory is set if the module has a memory of its own, of memorySize bytes, and imports none.
@@ -34,9 +34,23 @@ type module struct {
 	importMemory bool
 	hasDataCount bool
 	segments     int
+	// start is the index of the start function, if there is one.
+	start    uint32
+	hasStart bool
 }
 
 func (m *module) functions() uint32 { return m.importedFuncs + uint32(len(m.funcs)) }
+
+// typeOf is the type of a function that there is.
+func (m *module) typeOf(function uint32) uint32 {
+	if function < m.importedFuncs {
+		return m.imported[function]
+	}
+	return m.funcs[function-m.importedFuncs]
+}
+
+// arity is the number of parameters and results of a type that there is.
+func (m *module) arity(t uint32) uint64 { return uint64(m.params[t]) + uint64(m.results[t]) }
 
 func (m *module) has(id byte) bool {
 	return slices.ContainsFunc(m.sections, func(s section) bool { return s.id == id && !s.added })
@@ -120,6 +134,11 @@ func (m *module) section(id byte, r *wasm.Reader) {
 		m.memories(r)
 	case wasm.SectionGlobal:
 		m.globals += uint32(r.Count("globals"))
+	case wasm.SectionStart:
+		m.start, m.hasStart = r.U32(), true
+		if r.Left() > 0 {
+			r.Fail("a start section has %d bytes too many", r.Left())
+		}
 	case wasm.SectionDataCount:
 		m.hasDataCount = true
 	case wasm.SectionData:
@@ -129,7 +148,7 @@ func (m *module) section(id byte, r *wasm.Reader) {
 
 func (m *module) types(r *wasm.Reader) {
 	n := r.Count("types")
-	m.params = make([]uint32, 0, n)
+	m.params, m.results = make([]uint32, 0, n), make([]uint32, 0, n)
 	for i := 0; i < n && r.Err() == nil; i++ {
 		if form := r.Byte(); form != 0x60 {
 			r.Fail("a type has the form 0x%x, which is unknown or of an unsupported proposal", form)
@@ -142,6 +161,7 @@ func (m *module) types(r *wasm.Reader) {
 		if n := max(params, results); n > maxValues {
 			r.Fail("a type has %d parameters or results; at most %d are supported", n, maxValues)
 		}
+		m.results = append(m.results, uint32(results))
 	}
 }
 
@@ -162,9 +182,11 @@ func (m *module) importEntry(r *wasm.Reader) {
 	}
 	switch kind := r.Byte(); kind {
 	case 0:
-		if t := r.U32(); int64(t) >= int64(len(m.params)) {
+		t := r.U32()
+		if int64(t) >= int64(len(m.params)) {
 			r.Fail("type %d does not exist: there are %d", t, len(m.params))
 		}
+		m.imported = append(m.imported, t)
 		m.importedFuncs++
 	case 1:
 		if c := r.Byte(); !isReference(c) {

@@ -9,13 +9,16 @@ import (
 )
 
 // Version is part of the key of whatever is kept of rewritten modules. It changes with what Rewrite writes.
-const Version = "2"
+const Version = "3"
 
 // The function that a metered module imports. It takes nothing and returns the next countdown, an i32.
 const (
 	TickModule = "wazlet"
 	TickName   = "tick"
 )
+
+// StartExport is how a metered module exports its start function with Options.ExportStart.
+const StartExport = "wazlet.start"
 
 // DefaultEvery is a countdown that ends after some 0.2 ms.
 const DefaultEvery = 100_000
@@ -24,6 +27,10 @@ const DefaultEvery = 100_000
 type Options struct {
 	// Every is the first countdown, at most 1<<30; 0: the module is not metered.
 	Every uint32
+	// ExportStart makes the start function of a metered module, which would be called at its instantiation, the export
+	// StartExport instead: who calls it knows the call. One that is imported, or invalid, stays, and so does that of a
+	// module without exports.
+	ExportStart bool
 	// MaxTable caps what the tables of the module can grow to, in elements, all together; each of n tables can have a share
 	// of 1/n, or its minimum. Modules whose minimums are above it together are refused. 0: no cap. Imported tables are
 	// left alone: who provides them limits them.
@@ -111,7 +118,7 @@ func appendU32(b []byte, v uint32) []byte { return binary.AppendUvarint(b, uint6
 
 // section writes a section, changed if need be.
 func (w *rewriter) section(s section) {
-	if s.added && !w.metered {
+	if s.added && !w.metered || s.id == wasm.SectionStart && w.exportsStart() {
 		return
 	}
 	w.content = w.content[:0]
@@ -209,12 +216,28 @@ func (w *rewriter) globalSection(s section, r *wasm.Reader) {
 	w.bytes(opEnd)
 }
 
+// exportsStart tells whether the start function becomes an export.
+func (w *rewriter) exportsStart() bool {
+	return w.metered && w.o.ExportStart && w.hasStart && w.has(wasm.SectionExport) &&
+		w.start >= w.importedFuncs && w.start < w.functions() && w.arity(w.typeOf(w.start)) == 0
+}
+
 func (w *rewriter) exports(r *wasm.Reader) {
 	n := r.Count("exports")
-	w.u32(uint32(n))
+	if w.exportsStart() {
+		w.u32(uint32(n) + 1)
+		w.u32(uint32(len(StartExport)))
+		w.raw([]byte(StartExport))
+		w.bytes(0)
+		w.u32(w.function(r, w.start))
+	} else {
+		w.u32(uint32(n))
+	}
 	for range n {
 		at := r.Pos()
-		r.Name()
+		if name := r.Name(); name == StartExport && w.metered && w.o.ExportStart {
+			r.Fail("it exports %s, which is the node's own", StartExport)
+		}
 		kind := r.Byte()
 		w.raw(r.From(at))
 		index := r.U32()

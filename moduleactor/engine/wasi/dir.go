@@ -21,9 +21,6 @@ func newDir(d *rootfs.Dir) *dir {
 	return &dir{dir: d, dev: root && name == "dev"}
 }
 
-// windowSize is how many entries are read at a time.
-const windowSize = 128
-
 func (d *dir) filetype() filetype { return directory }
 func (d *dir) rights() Rights     { return dirRights }
 func (d *dir) close() error       { return d.dir.Close() }
@@ -58,7 +55,7 @@ func (d *dir) entry(in *Instance, n uint64) (e rootfs.Entry, ok bool, errno Errn
 		if d.end {
 			return e, false, esuccess
 		}
-		more, err := d.dir.ReadDir(windowSize)
+		more, err := d.dir.ReadDir(in.window)
 		if err != nil {
 			return e, false, toErrno(err)
 		}

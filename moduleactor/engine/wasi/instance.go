@@ -25,8 +25,13 @@ type Stopped struct{}
 
 func (Stopped) Error() string { return "stopped" }
 
-// DefaultMaxFiles is how many descriptors a guest may have open.
-const DefaultMaxFiles = 1024
+// What a guest has without a limit of its own: the descriptors that it may have open, the entries of a directory that are
+// in memory at a time, and what one poll_oneoff can wait for.
+const (
+	DefaultMaxFiles         = 1024
+	DefaultDirectoryEntries = 128
+	DefaultMaxSubscriptions = 4096
+)
 
 // Preopen is a listener or a connection that the guest finds open.
 type Preopen struct {
@@ -62,6 +67,10 @@ type Config struct {
 	MaxFiles int
 	// OutputBytesPerSecond makes the guest wait when it prints more, on Stdout and Stderr together; 0 means no limit.
 	OutputBytesPerSecond int64
+	// DirectoryEntries is how many entries of a directory are in memory at a time; 0 means DefaultDirectoryEntries.
+	DirectoryEntries int
+	// MaxSubscriptions is how much one poll_oneoff can wait for; 0 means DefaultMaxSubscriptions.
+	MaxSubscriptions int
 	// NoMemory is set for a module without a memory.
 	NoMemory bool
 	// Pause and Resume, if set, are called around each wait, by the guest's goroutine.
@@ -72,17 +81,19 @@ type Config struct {
 type Instance struct {
 	args, env [][]byte
 	table     table
-	net       network
-	drain     *Drain
-	ctx       context.Context //nolint:containedctx // the guest's life, for what takes one
-	start     time.Time
-	done      <-chan struct{}
-	stopped   atomic.Bool
-	closed    chan struct{}
-	wake      chan struct{}
-	timer     *time.Timer
-	noMemory  bool
-	endWatch  func() bool
+	// window is the configuration's DirectoryEntries, maxPoll its MaxSubscriptions.
+	window, maxPoll int
+	net             network
+	drain           *Drain
+	ctx             context.Context //nolint:containedctx // the guest's life, for what takes one
+	start           time.Time
+	done            <-chan struct{}
+	stopped         atomic.Bool
+	closed          chan struct{}
+	wake            chan struct{}
+	timer           *time.Timer
+	noMemory        bool
+	endWatch        func() bool
 	// pause and resume are Config's.
 	pause, resume func()
 }
@@ -93,10 +104,9 @@ func New(cfg Config) (*Instance, error) {
 		// Some guests take a monotonic time of 0 for "not set".
 		start: time.Now().Add(-time.Second), closed: make(chan struct{}), wake: make(chan struct{}, 1), noMemory: cfg.NoMemory,
 		pause: cfg.Pause, resume: cfg.Resume,
+		window: orDefault(cfg.DirectoryEntries, DefaultDirectoryEntries), maxPoll: orDefault(cfg.MaxSubscriptions, DefaultMaxSubscriptions),
 	}
-	if in.table.limit = cfg.MaxFiles; in.table.limit <= 0 {
-		in.table.limit = DefaultMaxFiles
-	}
+	in.table.limit = orDefault(cfg.MaxFiles, DefaultMaxFiles)
 	if in.drain = cfg.Drain; in.drain == nil {
 		in.drain = &Drain{}
 	}
@@ -110,6 +120,13 @@ func New(cfg Config) (*Instance, error) {
 	}
 	in.args, in.env = terminated(cfg.Args), terminated(slices.Concat(cfg.Env, env))
 	return in, nil
+}
+
+func orDefault(n, otherwise int) int {
+	if n <= 0 {
+		return otherwise
+	}
+	return n
 }
 
 // open opens the first descriptors and returns the environment that tells of them.

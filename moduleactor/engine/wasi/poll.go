@@ -29,9 +29,6 @@ const (
 
 	clockAbsolute = 1
 	eventHangup   = 1
-
-	// maxSubscriptions bounds what one call can make the host do.
-	maxSubscriptions = 4096
 )
 
 // poll is one call of poll_oneoff.
@@ -53,7 +50,7 @@ func (c call) pollOneoff(unstable bool) Errno {
 	if unstable {
 		size = unstableSubscriptionSize
 	}
-	if n == 0 || n > maxSubscriptions {
+	if n == 0 || n > uint64(c.maxPoll) {
 		return einval
 	}
 	subs, errno := c.mem.bytes(c.a[0], n*size)

@@ -26,7 +26,7 @@ func TestPollWaitsOnceForEach(t *testing.T) {
 		in.table.add(s)
 		t.Cleanup(func() { _ = w.Close() })
 	}
-	for _, repeated := range []int{1, 2, maxSubscriptions / pipes} {
+	for _, repeated := range []int{1, 2, DefaultMaxSubscriptions / pipes} {
 		n := pipes * repeated
 		p := poll{call: call{Instance: in}, subs: make([]byte, n*subscriptionSize), out: make([]byte, n*eventSize), size: subscriptionSize}
 		for i := range n {
