@@ -68,6 +68,7 @@ const collectEvery = 5 * time.Minute
 // collectImages removes images that no Pod uses when the disk fills up.
 func (d *daemon) collectImages(ctx context.Context) {
 	gc := d.Config.Images.GC
+	d.removeLeftovers()
 	tick := time.NewTicker(collectEvery)
 	defer tick.Stop()
 	for {
@@ -81,7 +82,15 @@ func (d *daemon) collectImages(ctx context.Context) {
 	}
 }
 
+// removeLeftovers tidies the cache of compiled modules, after the daemons before too.
+func (d *daemon) removeLeftovers() {
+	if err := d.runtime.RemoveLeftovers(); err != nil {
+		d.log.Warn("tidy the cache of compiled modules", zap.Error(err))
+	}
+}
+
 func (d *daemon) collect(ctx context.Context, gc config.ImageGC) {
+	d.removeLeftovers()
 	pods, err := d.pods(ctx)
 	if err != nil {
 		return // the daemon is ending
