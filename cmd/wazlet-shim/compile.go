@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"strconv"
 	"strings"
 
 	"github.com/wazlet/wazlet/moduleactor/engine"
@@ -14,16 +16,20 @@ import (
 // module that is refused from everything else.
 func compileCommand(ctx context.Context, args []string, stderr io.Writer) int {
 	var file, cache string
-	metered := "false"
-	err := parse("compile", args, stderr, map[string]*string{"module": &file, "cache": &cache, "metered": &metered})
+	metered, tables := "false", "0"
+	err := parse("compile", args, stderr, map[string]*string{"module": &file, "cache": &cache, "metered": &metered, "tables": &tables})
 	if err == nil && metered != "true" && metered != "false" {
 		err = fmt.Errorf("--metered: want true or false (got %q)", metered)
+	}
+	elements, numErr := strconv.ParseUint(tables, 10, 32)
+	if err == nil && numErr != nil {
+		err = fmt.Errorf("--tables: want a number of elements, 0 to %d (got %q)", uint32(math.MaxUint32), tables)
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "wazlet-shim compile:", err)
 		return codeUsage
 	}
-	err = compile(ctx, file, cache, metered == "true")
+	err = compile(ctx, file, engine.Source{CacheDir: cache, Meter: metered == "true", MaxTable: uint32(elements)})
 	if err == nil {
 		return 0
 	}
@@ -34,12 +40,13 @@ func compileCommand(ctx context.Context, args []string, stderr io.Writer) int {
 	return codeFailed
 }
 
-func compile(ctx context.Context, file, cache string, metered bool) error {
+func compile(ctx context.Context, file string, src engine.Source) error {
 	m, err := openModule(file)
 	if err != nil {
 		return err
 	}
-	p, err := engine.Load(ctx, engine.Source{Code: m.bytes, CacheDir: cache, Meter: metered})
+	src.Code = m.bytes
+	p, err := engine.Load(ctx, src)
 	if err != nil {
 		return err
 	}

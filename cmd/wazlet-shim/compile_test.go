@@ -68,6 +68,8 @@ func TestCommandLine(t *testing.T) {
 		"invalid":         {compile("bad.wasm"), 65, "invalid function[0] export[\"_start\"]: cannot pop the 1st operand for i32.add: i32 missing\n"},
 		"empty":           {compile("empty.wasm"), 65, "module: DIR/empty.wasm is empty\n"},
 		"no file":         {compile("nothing.wasm"), 1, "module: open DIR/nothing.wasm: no such file or directory\n"},
+		"metered":         {append(compile("text.wasm"), "--metered", "yes"), 2, "wazlet-shim compile: --metered: want true or false (got \"yes\")\n"},
+		"tables":          {append(compile("text.wasm"), "--tables", "4294967296"), 2, "wazlet-shim compile: --tables: want a number of elements, 0 to 4294967295 (got \"4294967296\")\n"},
 		"no flags":        {[]string{"compile"}, 2, "wazlet-shim compile: --cache is required\n--module is required\n"},
 		"an argument":     {append(compile("text.wasm"), "x"), 2, "wazlet-shim compile: unexpected argument \"x\"\n"},
 		"no bundle":       {[]string{"run"}, 2, "wazlet-shim run: --bundle is required\n"},

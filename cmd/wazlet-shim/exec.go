@@ -109,8 +109,9 @@ func (e *execution) run(ctx context.Context) (engine.Result, error) {
 		return engine.Result{}, err
 	}
 	e.guest.Args, e.guest.Env, e.guest.Root = e.argv, spec.Env, root
-	e.guest.MaxFiles = spec.GuestLimits.OpenFiles
-	e.guest.Memory = engine.NewMemory(spec.MemoryBytes)
+	limit(&e.guest, spec.GuestLimits)
+	e.guest.OutputBytesPerSecond = 0 // it goes to the client, at the client's pace
+	e.guest.Memory = memoryOf(spec)
 	return program.Run(ctx, e.guest), nil
 }
 
@@ -122,17 +123,14 @@ func (e *execution) source(spec bundle.Spec, root *rootfs.FS) (engine.Source, er
 		code, err := root.ReadFile(path.Join(workingDir(spec.Env, name), name), maxExecModule)
 		// An image whose module has such a name, which is argv[0], need not have it as a file.
 		if err == nil || !errors.Is(err, fs.ErrNotExist) || path.Base(name) != path.Base(spec.Args[0]) {
-			return engine.Source{Code: code}, reason(err)
+			return engine.Source{Code: code, MaxTable: uint32(spec.GuestLimits.TableElements)}, reason(err)
 		}
 	}
 	code, err := openModule(spec.Module)
 	if err != nil {
 		return engine.Source{}, err
 	}
-	return engine.Source{
-		Code: code.bytes, Digest: spec.ModuleDigest, CacheDir: spec.CacheDir, CacheReadOnly: true,
-		Meter: spec.Shim != "" || spec.Handler != nil, // as it was compiled
-	}, nil
+	return sourceOf(spec, code, spec.Shim != "" || spec.Handler != nil), nil // as it was compiled
 }
 
 // workingDir is what a relative name is relative to. WASI has no working directory; PWD stands for it.

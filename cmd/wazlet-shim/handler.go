@@ -28,7 +28,7 @@ func (s *shim) serve(ctx context.Context, p *engine.Program) engine.Result {
 	runtime.SetDefaultGOMAXPROCS()
 	debug.SetGCPercent(handlerGCPercent)
 	drain := make(chan struct{})
-	h := handler{spec: s.spec, guest: s.guest, drain: drain, budget: engine.NewBudget(s.spec.MemoryBytes), entered: s.entered}
+	h := handler{spec: s.spec, guest: s.guest, drain: drain, budget: engine.NewBudget(s.spec.LinearMemory()), entered: s.entered}
 	s.budget = h.budget
 	stop := context.CancelFunc(sync.OnceFunc(func() { close(drain) }))
 	s.stop.Store(&stop)
@@ -62,7 +62,7 @@ func (h handler) serve(ctx context.Context, p *engine.Program) engine.Result {
 	server, err := cgi.New(ctx, cgi.Config{
 		Limits: cgi.Limits{Timeout: limits.Timeout, MaxConcurrency: limits.MaxConcurrency, MaxBodyBytes: limits.MaxBodyBytes},
 		Instantiate: func(ctx context.Context) (cgi.Instance, error) {
-			i, err := p.Instantiate(ctx, engine.NewMemory(h.spec.MemoryBytes).Within(h.budget))
+			i, err := p.Instantiate(ctx, memoryOf(h.spec).Within(h.budget))
 			if err != nil {
 				return nil, err
 			}

@@ -91,16 +91,15 @@ func (s *server) accept(dir string, files []*os.File) (*instance, error) {
 	spec := attempt.Spec()
 	i := &instance{server: s, dir: dir, attempt: attempt, spec: spec}
 	i.guest = engine.Guest{
-		MaxFiles:             spec.GuestLimits.OpenFiles,
-		OutputBytesPerSecond: spec.GuestLimits.OutputBytesPerSecond,
-		Args:                 spec.Args, Env: spec.Env, Memory: engine.NewMemory(spec.MemoryBytes), CPU: &engine.CPU{},
+		Args: spec.Args, Env: spec.Env, Memory: memoryOf(spec), CPU: &engine.CPU{},
 		CPUMillicores: spec.CPUMillicores, Entered: i.entered, Drain: &i.drain, Network: guestNetwork(&spec, i.refused),
 	}
+	limit(&i.guest, spec.GuestLimits)
 	switch {
 	case spec.Handler != nil:
 		drain := make(chan struct{})
 		i.unserve = sync.OnceFunc(func() { close(drain) })
-		i.handler = &handler{spec: spec, drain: drain, budget: engine.NewBudget(spec.MemoryBytes), entered: i.entered}
+		i.handler = &handler{spec: spec, drain: drain, budget: engine.NewBudget(spec.LinearMemory()), entered: i.entered}
 	case spec.Signals:
 		i.signals = make(chan byte, maxSignals)
 		i.guest.Signals = i.signals

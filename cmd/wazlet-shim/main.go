@@ -24,8 +24,8 @@ const usage = `wazlet-shim runs WebAssembly guests for wazlet.
                                                the attempt's; fd 3 must be the daemon's pipe
   wazlet-shim serve --dir DIR --root DIR --cache DIR --logs DIR [-- HOSTDIR...]   run many attempts, which a daemon hands over, with
                                                volumes in the HOSTDIRs
-  wazlet-shim compile --module FILE --cache DIR [--metered true]   compile FILE into the cache, for serve if metered; exit code 65: the
-                                               module is refused
+  wazlet-shim compile --module FILE --cache DIR [--metered true] [--tables N]   compile FILE into the cache, for serve if metered,
+                                               with tables of N elements at most; exit code 65: the module is refused
   wazlet-shim version                          print the version
 `
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -12,15 +13,20 @@ import (
 	"github.com/wazlet/wazlet/moduleactor/engine"
 )
 
-// programs are the modules of a shared shim: one for all attempts that have the same digest, from the first's start to the
-// last's end.
+// programs are the modules of a shared shim: one for all attempts that have the same digest and limit of tables, which is
+// part of the code, from the first's start to the last's end.
 type programs struct {
 	mu    sync.Mutex
-	known map[string]*program // by digest
+	known map[programKey]*program
+}
+
+type programKey struct {
+	digest string
+	tables int
 }
 
 type program struct {
-	digest string
+	key    programKey
 	users  int           // guarded by programs.mu
 	loaded chan struct{} // closed once the rest is set
 	module *module
@@ -29,15 +35,22 @@ type program struct {
 	cacheless sync.Once // complains
 }
 
-func newPrograms() *programs { return &programs{known: map[string]*program{}} }
+// loadTimeout bounds a compilation here, which there is only if the daemon's compiler left nothing in the cache: it takes
+// CPU time of all guests.
+const loadTimeout = 2 * time.Minute
+
+var errLoadTimeout = fmt.Errorf("it takes more than %s", loadTimeout)
+
+func newPrograms() *programs { return &programs{known: map[programKey]*program{}} }
 
 // acquire returns the program of a spec, loaded. The caller must release it, also after an error.
 func (ps *programs) acquire(ctx context.Context, spec bundle.Spec) (*program, error) {
+	key := programKey{spec.ModuleDigest, spec.GuestLimits.TableElements}
 	ps.mu.Lock()
-	p, first := ps.known[spec.ModuleDigest], false
+	p, first := ps.known[key], false
 	if p == nil {
-		p, first = &program{digest: spec.ModuleDigest, loaded: make(chan struct{})}, true
-		ps.known[p.digest] = p
+		p, first = &program{key: key, loaded: make(chan struct{})}, true
+		ps.known[key] = p
 	}
 	p.users++
 	ps.mu.Unlock()
@@ -58,9 +71,9 @@ func (p *program) load(ctx context.Context, spec bundle.Spec) (err error) {
 	if p.module, err = openModule(spec.Module); err != nil {
 		return err
 	}
-	p.Program, err = engine.Load(ctx, engine.Source{
-		Code: p.module.bytes, Digest: spec.ModuleDigest, CacheDir: spec.CacheDir, CacheReadOnly: true, Meter: true,
-	})
+	ctx, cancel := context.WithTimeoutCause(ctx, loadTimeout, errLoadTimeout)
+	defer cancel()
+	p.Program, err = engine.Load(ctx, sourceOf(spec, p.module, true))
 	p.module.forget()
 	return err
 }
@@ -70,8 +83,8 @@ func (ps *programs) release(ctx context.Context, p *program) error {
 	ps.mu.Lock()
 	p.users--
 	last := p.users == 0
-	if last && ps.known[p.digest] == p {
-		delete(ps.known, p.digest)
+	if last && ps.known[p.key] == p {
+		delete(ps.known, p.key)
 	}
 	ps.mu.Unlock()
 	if !last {

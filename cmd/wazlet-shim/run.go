@@ -51,7 +51,7 @@ func runCommand(ctx context.Context, args []string, stdin io.Reader, stdout, std
 	}
 	s := &shim{
 		attempt: attempt, spec: attempt.Spec(), dir: dir, stderr: stderr, herald: newHerald(attempt.Refused),
-		guest: engine.Guest{Stdin: stdin, Stdout: stdout, Stderr: stderr, Memory: engine.NewMemory(attempt.Spec().MemoryBytes), Drain: &wasi.Drain{}},
+		guest: engine.Guest{Stdin: stdin, Stdout: stdout, Stderr: stderr, Memory: memoryOf(attempt.Spec()), Drain: &wasi.Drain{}},
 	}
 	if err := s.openLog(); err != nil {
 		return s.end(startError(err))
@@ -116,17 +116,15 @@ func (s *shim) run(ctx context.Context) engine.Result {
 	if err := errors.Join(os.MkdirAll(s.cache(), 0o700), s.confine(root.Opened())); err != nil {
 		return startError(err)
 	}
-	p, err := engine.Load(ctx, engine.Source{
-		Code: code.bytes, Digest: s.spec.ModuleDigest, CacheDir: s.spec.CacheDir, CacheReadOnly: true,
-		Meter: s.spec.Handler != nil, // a request that spins must not stop the others
-	})
+	// A request that spins must not stop the others.
+	p, err := engine.Load(ctx, sourceOf(s.spec, code, s.spec.Handler != nil))
 	if err != nil {
 		return startError(err)
 	}
 	if err := p.CacheError(); err != nil {
 		fmt.Fprintln(s.stderr, "wazlet-shim run:", err)
 	}
-	s.guest.MaxFiles, s.guest.OutputBytesPerSecond = s.spec.GuestLimits.OpenFiles, s.spec.GuestLimits.OutputBytesPerSecond
+	limit(&s.guest, s.spec.GuestLimits)
 	s.guest.Args, s.guest.Env, s.guest.Root = s.spec.Args, s.spec.Env, root
 	s.guest.Network = guestNetwork(&s.spec, s.herald.tell)
 	s.entered = func() error {

@@ -222,6 +222,8 @@ var (
 	timestamp = regexp.MustCompile(`(?m)^\S+ `)
 	// frame is a function of a module without names by its index, which instrumentation moves.
 	frame = regexp.MustCompile(`\$\d+`)
+	// depth is how deeply calls can be nested, which in a process is up to wazero.
+	depth = regexp.MustCompile(`too deeply \([^)]*\)`)
 )
 
 func (d *daemon) outcome(s bundle.Spec, e bundle.Exit) outcome {
@@ -238,7 +240,7 @@ func (d *daemon) outcome(s bundle.Spec, e bundle.Exit) outcome {
 	lines := slices.Collect(strings.Lines(timestamp.ReplaceAllString(d.log(s), "")))
 	slices.Sort(lines) // of two streams
 	return outcome{
-		Code: e.Code, Reason: e.Reason, Message: frame.ReplaceAllString(strings.ReplaceAll(e.Message, d.root, "ROOT"), "$$N"),
+		Code: e.Code, Reason: e.Reason, Message: depth.ReplaceAllString(frame.ReplaceAllString(strings.ReplaceAll(e.Message, d.root, "ROOT"), "$$N"), "too deeply"),
 		// Of the line that idle.c does not finish nobody can tell whether it was begun when the signal came.
 		Log: strings.ReplaceAll(strings.Join(lines, ""), "stdout F unfinished\n", ""), Termination: string(message),
 		Entered: !e.StartedAt.IsZero(), Peak: e.PeakMemoryBytes > 0,

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -42,7 +43,7 @@ func (r *Runtime) Compile(ctx context.Context, module, digest string, metered bo
 	if err := validatePath(module); err != nil {
 		return fmt.Errorf("compile: module: %w", err)
 	}
-	f, err := r.board(compilation{module, digest, metered}) //nolint:contextcheck // the compilation may outlive the caller that began it
+	f, err := r.board(compilation{module, digest, metered, r.cfg.TableElements}) //nolint:contextcheck // the compilation may outlive the caller that began it
 	if err != nil {
 		return fmt.Errorf("compile %s: %w", digest, err)
 	}
@@ -65,6 +66,7 @@ func Cached(cacheDir, digest string) bool {
 type compilation struct {
 	module, digest string
 	metered        bool
+	tables         int
 }
 
 // marker is the name of the file that says that it was done.
@@ -72,6 +74,9 @@ func (c compilation) marker() string {
 	name := strings.TrimPrefix(c.digest, "sha256:")
 	if c.metered {
 		name += ".metered"
+	}
+	if c.tables > 0 {
+		name += ".tables-" + strconv.Itoa(c.tables)
 	}
 	return name + ".ok"
 }
@@ -134,6 +139,11 @@ func (r *Runtime) compile(ctx context.Context, c compilation) error {
 }
 
 func (r *Runtime) runCompiler(ctx context.Context, c compilation) error {
+	if limit := r.cfg.CompileTimeout; limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("it takes longer than images.compileTimeout, which is %s", limit))
+		defer cancel()
+	}
 	cgroups := r.createCompileCgroup(c.digest)
 	defer r.removeCgroups(cgroups)
 	var stderr head
@@ -141,12 +151,18 @@ func (r *Runtime) runCompiler(ctx context.Context, c compilation) error {
 	if c.metered {
 		cmd.Args = append(cmd.Args, "--metered", "true")
 	}
+	if c.tables > 0 {
+		cmd.Args = append(cmd.Args, "--tables", strconv.Itoa(c.tables))
+	}
 	cmd.Env, cmd.Dir = r.env(), r.cfg.CacheDir
 	cmd.Stderr = &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second // for a grandchild that holds stderr open; there is none
 	if err := startNice(cmd, cgroups); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return fmt.Errorf("compile %s: %w", c.digest, err)
 	}
 	err := cmd.Wait()

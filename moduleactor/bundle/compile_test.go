@@ -10,6 +10,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 type fakeCgroups struct {
@@ -155,6 +158,37 @@ func TestCompileFails(t *testing.T) {
 	f.cfg.Shim += "-not"
 	if err := f.Compile(t.Context(), path, digest, false); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no shim: %v", err)
+	}
+}
+
+// TestCompileTimeout: a module that cannot be compiled in time does not keep others from it.
+func TestCompileTimeout(t *testing.T) {
+	f := newFixture(t, t.TempDir(), func(c *Config) { c.CompileTimeout = 50 * time.Millisecond })
+	path, digest := module(t, 1, "hang")
+	err := f.Compile(t.Context(), path, digest, false)
+	if err == nil || !strings.HasSuffix(err.Error(), "it takes longer than images.compileTimeout, which is 50ms") {
+		t.Errorf("got %v", err)
+	}
+	f.cfg.CompileTimeout = 0
+	path, digest = module(t, 2, "ok")
+	if err := f.Compile(t.Context(), path, digest, false); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCompileTables: code for one limit of tables is no code for another.
+func TestCompileTables(t *testing.T) {
+	root := t.TempDir()
+	path, digest := module(t, 1, "ok")
+	for _, elements := range []int{0, 7, 8, 7} { // the last one is there already
+		f := newFixture(t, root, func(c *Config) { c.TableElements = elements })
+		if err := f.Compile(t.Context(), path, digest, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"begin", "end", "--tables", "7", "begin", "end", "--tables", "8", "begin", "end"}
+	if diff := cmp.Diff(want, newFixture(t, root, nil).trace()); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -327,10 +361,15 @@ func TestUnstartedLosesItsCgroup(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	_, err := New(Config{Root: "r", Shim: "/s", CacheDir: "", MaxParallelCompiles: -1, CompileMemoryBytes: -1})
+	_, err := New(Config{
+		Root: "r", Shim: "/s", CacheDir: "", MaxParallelCompiles: -1, CompileMemoryBytes: -1, CompileTimeout: -1, TableElements: -1, SharedMemoryBytes: -1,
+	})
 	want := `runtime: root: want a clean absolute path (got "r")
 cacheDir: want a clean absolute path (got "")
 maxParallelCompiles: want 0 or more (got -1)
+compileTimeout: want 0 or more (got -1ns)
+tableElements: want 0 to 4294967295 (got -1)
+sharedMemoryBytes: want 0 or more (got -1)
 compileMemoryBytes: want 0 or more (got -1)`
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v", err)

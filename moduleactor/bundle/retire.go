@@ -32,7 +32,7 @@ func (r *Runtime) generation() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("tell the build of the shim: %w", err)
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s%q%q", identity, r.env(), r.serveArgs()))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s%q%q%d", identity, r.env(), r.serveArgs(), r.cfg.SharedMemoryBytes))
 	return hex.EncodeToString(sum[:])[:generationDigits], nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -74,6 +75,12 @@ type Config struct {
 	SharedHostPaths []string
 	// SharedIdle is after how long without containers a shared shim is ended; 0 means 10 minutes.
 	SharedIdle time.Duration
+	// CompileTimeout bounds each compilation, from the compiler's start; 0 means no bound.
+	CompileTimeout time.Duration
+	// TableElements is what the GuestLimits of the specs will say: it is part of what is compiled.
+	TableElements int
+	// SharedMemoryBytes bounds the memory of each shared shim, where cgroups are writable; 0 means no bound.
+	SharedMemoryBytes int64
 	// CompileMemoryBytes bounds each compiler, where cgroups are writable; 0 means no bound.
 	CompileMemoryBytes int64
 	// Cgroups is nil where there are none: shims then run without limits of the kernel.
@@ -113,6 +120,15 @@ func (c *Config) validate() error {
 	}
 	if c.SharedIdle < 0 {
 		errs = append(errs, fmt.Errorf("sharedIdle: want 0 or more (got %s)", c.SharedIdle))
+	}
+	if c.CompileTimeout < 0 {
+		errs = append(errs, fmt.Errorf("compileTimeout: want 0 or more (got %s)", c.CompileTimeout))
+	}
+	if c.TableElements < 0 || int64(c.TableElements) > math.MaxUint32 {
+		errs = append(errs, fmt.Errorf("tableElements: want 0 to %d (got %d)", uint32(math.MaxUint32), c.TableElements))
+	}
+	if c.SharedMemoryBytes < 0 {
+		errs = append(errs, fmt.Errorf("sharedMemoryBytes: want 0 or more (got %d)", c.SharedMemoryBytes))
 	}
 	if c.CompileMemoryBytes < 0 {
 		errs = append(errs, fmt.Errorf("compileMemoryBytes: want 0 or more (got %d)", c.CompileMemoryBytes))

@@ -234,14 +234,14 @@ func adoptChild(dir string, child *os.Process, fd int) (*os.File, error) {
 	return pidfd, nil
 }
 
-// joinShared gives the shim a cgroup, so that it is counted apart and outside the daemon's own. It has no limits: each
-// guest in it has its own.
+// joinShared gives the shim a cgroup, so that it is counted apart and outside the daemon's own. Each guest in it has limits
+// of its own; what bounds them all together is the node's choice, since who goes beyond takes the others along.
 func (r *Runtime) joinShared(name string, pid int) {
 	if r.cfg.Cgroups == nil {
 		return
 	}
 	cgroup := sharedCgroup(name)
-	err := r.cfg.Cgroups.Create(cgroup, Limits{})
+	err := r.cfg.Cgroups.Create(cgroup, Limits{MemoryBytes: r.cfg.SharedMemoryBytes})
 	if err == nil {
 		err = joinCgroups(r.cfg.Cgroups.Dirs(cgroup), pid)
 	}

@@ -2,6 +2,10 @@
 package bundle
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
 	"time"
 
 	"github.com/wazlet/wazlet/moduleactor/egress"
@@ -46,7 +50,7 @@ type Spec struct {
 	// Listeners are the sockets that the shim inherits, from ListenersFD on, in this order.
 	Listeners []Listener `json:"listeners,omitempty"`
 
-	// MemoryBytes bounds the guest's linear memory; 0 means the engine's own bound (4 GiB).
+	// MemoryBytes bounds the guest's linear memory; 0 means that GuestLimits does.
 	MemoryBytes int64 `json:"memoryBytes,omitempty"`
 
 	// Stdin keeps the guest's stdin open for who attaches; StdinOnce closes it after the first that had input. TTY gives the
@@ -84,12 +88,46 @@ type Spec struct {
 // UsesGrace tells whether the guest can make use of the time after SIGTERM. Any other is ended by its shim at once.
 func (s *Spec) UsesGrace() bool { return s.Signals || len(s.Listeners) > 0 || s.Handler != nil }
 
+// LinearMemory bounds the guest's linear memory, in bytes; 0 means the engine's own bound (4 GiB).
+func (s *Spec) LinearMemory() int64 { return cmp.Or(s.MemoryBytes, s.GuestLimits.MemoryBytes) }
+
 // GuestLimits are limits of a guest; 0 is the engine's default, or no limit where it has none.
 type GuestLimits struct {
 	// OpenFiles is how many descriptors the guest can have, sockets included.
 	OpenFiles int `json:"openFiles,omitempty"`
 	// OutputBytesPerSecond is how much the guest can print, on stdout and stderr together. It waits when it prints more.
 	OutputBytesPerSecond int64 `json:"outputBytesPerSecond,omitempty"`
+	// MemoryBytes is for a container without a memory limit of its own.
+	MemoryBytes int64 `json:"memoryBytes,omitempty"`
+	// StackBytes bounds the stack of a metered guest's calls.
+	StackBytes int64 `json:"stackBytes,omitempty"`
+	// TableElements is how many elements its tables can have together.
+	TableElements int `json:"tableElements,omitempty"`
+	// DirectoryEntries is how many entries of a directory the host has in memory at a time.
+	DirectoryEntries int `json:"directoryEntries,omitempty"`
+	// PollSubscriptions is how much one poll_oneoff can wait for.
+	PollSubscriptions int `json:"pollSubscriptions,omitempty"`
+}
+
+func (g GuestLimits) validate() error {
+	var errs []error
+	for _, l := range []struct {
+		field    string
+		got, max int64
+	}{
+		{"openFiles", int64(g.OpenFiles), math.MaxInt32},
+		{"outputBytesPerSecond", g.OutputBytesPerSecond, math.MaxInt64},
+		{"memoryBytes", g.MemoryBytes, math.MaxInt64},
+		{"stackBytes", g.StackBytes, math.MaxInt64},
+		{"tableElements", int64(g.TableElements), math.MaxUint32},
+		{"directoryEntries", int64(g.DirectoryEntries), math.MaxInt32},
+		{"pollSubscriptions", int64(g.PollSubscriptions), math.MaxInt32},
+	} {
+		if l.got < 0 || l.got > l.max {
+			errs = append(errs, fmt.Errorf("guestLimits.%s: want 0 to %d (got %d)", l.field, l.max, l.got))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // SpecVersion is the version of Spec that this build reads and writes.

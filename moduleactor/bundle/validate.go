@@ -34,7 +34,7 @@ func (s *Spec) Validate() error {
 	if len(s.Args) == 0 {
 		add("args", "want at least argv[0]")
 	}
-	errs = append(errs, s.validateStrings(), s.validateMounts(), s.validateListeners(), s.Handler.validate())
+	errs = append(errs, s.validateStrings(), s.validateMounts(), s.validateListeners(), s.Handler.validate(), s.GuestLimits.validate())
 	if s.MemoryBytes < 0 {
 		add("memoryBytes", "want 0 or more (got %d)", s.MemoryBytes)
 	}
@@ -49,9 +49,6 @@ func (s *Spec) Validate() error {
 		if s.Log == nil {
 			add("log", "want one with a shared shim, which has no output of its own")
 		}
-	}
-	if g := s.GuestLimits; g.OpenFiles < 0 || g.OutputBytesPerSecond < 0 {
-		add("guestLimits", "openFiles and outputBytesPerSecond: want 0 or more (got %d and %d)", g.OpenFiles, g.OutputBytesPerSecond)
 	}
 	if s.Log != nil && (s.Log.MaxBytes < 0 || s.Log.MaxFiles < 0) {
 		add("log", "maxBytes and maxFiles: want 0 or more (got %d and %d)", s.Log.MaxBytes, s.Log.MaxFiles)

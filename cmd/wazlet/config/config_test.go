@@ -152,19 +152,22 @@ bootstrapKubeconfig: b
 maxPods: 0
 podCIDR: 10.0.0.1/8
 isolation:
-  {default: vm, sharing: pod, shared: {idleTimeout: 1ms, hostPaths: [data]},
+  {default: vm, sharing: pod, shared: {idleTimeout: 1ms, hostPaths: [data], memoryBytes: 1},
   runtimeClasses: {x: docker}}
 supervision:
   module: {backoff: {initial: -1s, factor: 0.5}}
 images:
   maxParallelPulls: 0
+  compileTimeout: 1ms
   insecureRegistries:
   - ok.example:5000
   - "http://bad"
   gc: {highPercent: 70, lowPercent: 80}
 kubeletServer: {address: localhost, port: 70000, systemLogs: {enabled: false, query: true, dir: log}}
 logging: {level: loud, format: xml}
-guestLimits: {openFiles: 3, outputBytesPerSecond: 1}
+guestLimits:
+  {openFiles: 3, outputBytesPerSecond: 1, memoryBytes: 65535, stackBytes: 50000001, tableElements: 1023,
+  directoryEntries: 15, pollSubscriptions: 65537}
 `, []string{
 			`f:3: nodeName: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*') (got "Not_A_Name")`,
 			`f:4: rootDir: must be an absolute path (got "here")`,
@@ -173,24 +176,31 @@ guestLimits: {openFiles: 3, outputBytesPerSecond: 1}
 			`f:7: bootstrapKubeconfig: must be an absolute path (got "b")`,
 			`f:8: maxPods: must be between 1 and 100000 (got 0)`,
 			`f:9: podCIDR: must be a network, not an address in it; did you mean 10.0.0.0/8? (got "10.0.0.1/8")`,
-			`f:23: guestLimits.openFiles: must be between 16 and 1048576 (got 3)`,
-			`f:23: guestLimits.outputBytesPerSecond: must be between 1024 and 1073741824, or 0 for no limit (got 1)`,
+			`f:25: guestLimits.memoryBytes: must be between 65536 and 4294967296 (got 65535)`,
+			`f:25: guestLimits.stackBytes: must be between 65536 and 50000000 (got 50000001)`,
+			`f:25: guestLimits.tableElements: must be between 1024 and 67108864 (got 1023)`,
+			`f:25: guestLimits.openFiles: must be between 16 and 1048576 (got 3)`,
+			`f:25: guestLimits.outputBytesPerSecond: must be between 1024 and 1073741824, or 0 for no limit (got 1)`,
+			`f:26: guestLimits.directoryEntries: must be between 16 and 65536 (got 15)`,
+			`f:26: guestLimits.pollSubscriptions: must be between 64 and 65536 (got 65537)`,
 			`f:11: isolation.default: must be one of "process", "shared" (got "vm")`,
 			`f:11: isolation.sharing: must be one of "node", "namespace" (got "pod")`,
 			`f:12: isolation.runtimeClasses[x]: must be one of "process", "shared" (got "docker")`,
 			`f:11: isolation.shared.idleTimeout: must be at least 1s (got "1ms")`,
+			`f:11: isolation.shared.memoryBytes: must be between 67108864 and 1125899906842624, or 0 for no limit (got 1)`,
 			`f:11: isolation.shared.hostPaths[0]: must be a clean absolute path (got "data")`,
 			`f:14: supervision.module.backoff.initial: must be from 1ms to max, which is 5m0s (got "-1s")`,
 			`f:14: supervision.module.backoff.factor: must be from 1 to 1000 (got 0.5)`,
 			`f:16: images.maxParallelPulls: must be between 1 and 100 (got 0)`,
-			`f:19: images.insecureRegistries[1]: must be HOST or HOST:PORT, such as registry.example:5000 (got "http://bad")`,
-			`f:20: images.gc.lowPercent: must be less than images.gc.highPercent, which is 70 (got 80)`,
-			`f:21: kubeletServer.address: must be an IP address such as 127.0.0.1 or ::1 (got "localhost")`,
-			`f:21: kubeletServer.port: must be between 0 and 65535 (got 70000)`,
-			`f:21: kubeletServer.systemLogs.dir: must be an absolute path (got "log")`,
-			`f:21: kubeletServer.systemLogs.query: needs systemLogs.enabled (got true)`,
-			`f:22: logging.level: must be one of "debug", "info", "warn", "error" (got "loud")`,
-			`f:22: logging.format: must be one of "json", "text" (got "xml")`,
+			`f:17: images.compileTimeout: must be between 1s and 30m0s (got "1ms")`,
+			`f:20: images.insecureRegistries[1]: must be HOST or HOST:PORT, such as registry.example:5000 (got "http://bad")`,
+			`f:21: images.gc.lowPercent: must be less than images.gc.highPercent, which is 70 (got 80)`,
+			`f:22: kubeletServer.address: must be an IP address such as 127.0.0.1 or ::1 (got "localhost")`,
+			`f:22: kubeletServer.port: must be between 0 and 65535 (got 70000)`,
+			`f:22: kubeletServer.systemLogs.dir: must be an absolute path (got "log")`,
+			`f:22: kubeletServer.systemLogs.query: needs systemLogs.enabled (got true)`,
+			`f:23: logging.level: must be one of "debug", "info", "warn", "error" (got "loud")`,
+			`f:23: logging.format: must be one of "json", "text" (got "xml")`,
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

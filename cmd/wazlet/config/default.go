@@ -69,7 +69,10 @@ func (h Host) base() NodeConfiguration {
 		MaxPods:     250,
 		DNS:         DNS{ClusterDNS: []string{}, ClusterDomain: "cluster.local", ResolvConf: "/etc/resolv.conf"},
 		Egress:      Egress{Allow: []string{egress.Any}},
-		GuestLimits: GuestLimits{OpenFiles: 1024, OutputBytesPerSecond: 8 << 20},
+		GuestLimits: GuestLimits{
+			MemoryBytes: 4 << 30, StackBytes: 8 << 20, TableElements: 1 << 20, OpenFiles: 1024, OutputBytesPerSecond: 8 << 20,
+			DirectoryEntries: 128, PollSubscriptions: 4096,
+		},
 		Isolation: Isolation{
 			Default: IsolationProcess, Sharing: SharingNode,
 			Shared: SharedProcesses{IdleTimeout: metav1.Duration{Duration: defaultIdleTimeout}, HostPaths: []string{}},
@@ -78,6 +81,7 @@ func (h Host) base() NodeConfiguration {
 		Images: Images{
 			MaxParallelPulls:    4,
 			MaxParallelCompiles: 1,
+			CompileTimeout:      metav1.Duration{Duration: 90 * time.Second},
 			InsecureRegistries:  []string{},
 			GC:                  ImageGC{HighPercent: 85, LowPercent: 80},
 		},

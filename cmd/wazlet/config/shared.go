@@ -16,10 +16,19 @@ type SharedProcesses struct {
 	// HostPaths are the directories of the host that hostPath volumes of their Pods can be in; default none, since such a
 	// process can then reach all that is in them, whatever its Pods asked for. They must be there when it starts.
 	HostPaths []string `json:"hostPaths"`
+	// MemoryBytes bounds the memory of each by its cgroup: the linear memories and the stacks of its guests, the host's part
+	// of each, and compiled code. At the bound the kernel kills it, and all its containers end with 137. Default 0: none.
+	MemoryBytes int64 `json:"memoryBytes"`
 }
 
 // defaultIdleTimeout is the default of SharedProcesses.IdleTimeout.
 const defaultIdleTimeout = 10 * time.Minute
+
+// The limits of MemoryBytes: a process takes some 20 MiB for itself, and a typing error must not pass.
+const (
+	minShared = 64 << 20
+	maxShared = 1 << 50
+)
 
 // validate keeps the node's own directory out: what is compiled there is executed by all.
 func (s SharedProcesses) validate(path *field.Path, rootDir string) field.ErrorList {
@@ -27,6 +36,7 @@ func (s SharedProcesses) validate(path *field.Path, rootDir string) field.ErrorL
 	if s.IdleTimeout.Duration < time.Second {
 		all = append(all, field.Invalid(path.Child("idleTimeout"), s.IdleTimeout.Duration.String(), "must be at least 1s"))
 	}
+	all = append(all, betweenOrNone(path.Child("memoryBytes"), s.MemoryBytes, minShared, maxShared)...)
 	for n, dir := range s.HostPaths {
 		at := path.Child("hostPaths").Index(n)
 		switch {

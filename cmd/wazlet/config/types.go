@@ -86,13 +86,28 @@ type Egress struct {
 	Deny []string `json:"deny"`
 }
 
-// GuestLimits are limits of each guest.
+// GuestLimits are limits of each guest. Those of containers, limits.memory and limits.cpu, are not among them.
 type GuestLimits struct {
+	// MemoryBytes bounds the linear memory of a guest whose container has no limits.memory. Default 4294967296, which is
+	// all that wasm has.
+	MemoryBytes int64 `json:"memoryBytes"`
+	// StackBytes bounds the stack of nested calls, of guests in isolation shared and of HTTP handlers: it is looked at some
+	// 5000 times a second. Default 8388608. In isolation process guests run without such looks, and only wazero's own bound
+	// holds, some 84 MB, which count in the memory of the container's cgroup.
+	StackBytes int64 `json:"stackBytes"`
+	// TableElements is how many elements the tables of a guest can have together, of eight bytes each, which limits.memory
+	// does not count; default 1048576. A module that starts with more is refused.
+	TableElements int `json:"tableElements"`
 	// OpenFiles is how many files, directories and sockets a guest can have open; default 1024.
 	OpenFiles int `json:"openFiles"`
 	// OutputBytesPerSecond is how much a guest can print, on stdout and stderr together; one that prints more waits. As
 	// much may come at once. Default 8388608; 0: no limit.
 	OutputBytesPerSecond int64 `json:"outputBytesPerSecond"`
+	// DirectoryEntries is how many entries of a directory the host has in memory at a time, for each directory that the
+	// guest has open. Default 128.
+	DirectoryEntries int `json:"directoryEntries"`
+	// PollSubscriptions is how much one call of poll_oneoff can wait for; default 4096.
+	PollSubscriptions int `json:"pollSubscriptions"`
 }
 
 // IsolationMode is how guests are kept apart (ADR D2).
@@ -161,6 +176,8 @@ type Images struct {
 	MaxParallelPulls int `json:"maxParallelPulls"`
 	// MaxParallelCompiles bounds simultaneous compilations, each of which may take hundreds of megabytes; default 1.
 	MaxParallelCompiles int `json:"maxParallelCompiles"`
+	// CompileTimeout bounds each compilation; default 90s.
+	CompileTimeout metav1.Duration `json:"compileTimeout"`
 	// InsecureRegistries are spoken to by plain HTTP, or HTTPS with any certificate: host or host:port.
 	InsecureRegistries []string `json:"insecureRegistries"`
 	// Mirrors maps a registry's host ("docker.io") to the mirrors that are asked before it, in order: host[:port][/path].

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -100,20 +101,34 @@ func (c NodeConfiguration) validateNode() field.ErrorList {
 // maxMaxPods keeps a typing error from passing; nothing breaks at that number.
 const maxMaxPods = 100_000
 
-// The least that guests need: their standard streams, the root, and something to do with it; and a line now and then.
+// The least that guests need: a page of memory, calls a few hundred deep, the tables of a small program, their standard
+// streams, the root and something to do with it, a line now and then. At most, what wasm or wazero have, or what a typing
+// error would exceed.
 const (
-	minOpenFiles = 16
-	maxOpenFiles = 1 << 20
-	minOutput    = 1024
-	maxOutput    = 1 << 30
+	minMemory        = 64 << 10
+	maxMemory        = 4 << 30
+	minStack         = 64 << 10
+	maxStack         = 50_000_000
+	minTable         = 1024
+	maxTable         = 1 << 26
+	minOpenFiles     = 16
+	maxOpenFiles     = 1 << 20
+	minOutput        = 1024
+	maxOutput        = 1 << 30
+	minEntries       = 16
+	maxEntries       = 1 << 16
+	minSubscriptions = 64
+	maxSubscriptions = 1 << 16
 )
 
 func (g GuestLimits) validate(path *field.Path) field.ErrorList {
-	all := between(path.Child("openFiles"), g.OpenFiles, minOpenFiles, maxOpenFiles)
-	if n := g.OutputBytesPerSecond; n != 0 && (n < minOutput || n > maxOutput) {
-		all = append(all, field.Invalid(path.Child("outputBytesPerSecond"), n, fmt.Sprintf("must be between %d and %d, or 0 for no limit", minOutput, maxOutput)))
-	}
-	return all
+	all := between(path.Child("memoryBytes"), g.MemoryBytes, minMemory, maxMemory)
+	all = append(all, between(path.Child("stackBytes"), g.StackBytes, minStack, maxStack)...)
+	all = append(all, between(path.Child("tableElements"), g.TableElements, minTable, maxTable)...)
+	all = append(all, between(path.Child("openFiles"), g.OpenFiles, minOpenFiles, maxOpenFiles)...)
+	all = append(all, betweenOrNone(path.Child("outputBytesPerSecond"), g.OutputBytesPerSecond, minOutput, maxOutput)...)
+	all = append(all, between(path.Child("directoryEntries"), g.DirectoryEntries, minEntries, maxEntries)...)
+	return append(all, between(path.Child("pollSubscriptions"), g.PollSubscriptions, minSubscriptions, maxSubscriptions)...)
 }
 
 func (d DNS) validate(path *field.Path) field.ErrorList {
@@ -161,9 +176,18 @@ func (i Isolation) validate(path *field.Path) field.ErrorList {
 	return all
 }
 
+// The limits of compileTimeout. Modules of 49 MB take about 20 s.
+const (
+	minCompile = time.Second
+	maxCompile = 30 * time.Minute
+)
+
 func (i Images) validate(path *field.Path) field.ErrorList {
 	all := between(path.Child("maxParallelPulls"), i.MaxParallelPulls, 1, 100)
 	all = append(all, between(path.Child("maxParallelCompiles"), i.MaxParallelCompiles, 1, 100)...)
+	if d := i.CompileTimeout.Duration; d < minCompile || d > maxCompile {
+		all = append(all, field.Invalid(path.Child("compileTimeout"), d.String(), fmt.Sprintf("must be between %s and %s", minCompile, maxCompile)))
+	}
 	for n, r := range i.InsecureRegistries {
 		all = append(all, hostPort(path.Child("insecureRegistries").Index(n), r)...)
 	}
@@ -239,11 +263,18 @@ func oneOf[T ~string](path *field.Path, got T, allowed ...T) field.ErrorList {
 	return field.ErrorList{field.NotSupported(path, got, allowed)}
 }
 
-func between(path *field.Path, got, least, most int) field.ErrorList {
+func between[T int | int64](path *field.Path, got, least, most T) field.ErrorList {
 	if got >= least && got <= most {
 		return nil
 	}
-	return field.ErrorList{field.Invalid(path, got, "must be between "+strconv.Itoa(least)+" and "+strconv.Itoa(most))}
+	return field.ErrorList{field.Invalid(path, got, fmt.Sprintf("must be between %d and %d", least, most))}
+}
+
+func betweenOrNone(path *field.Path, got, least, most int64) field.ErrorList {
+	if got == 0 || got >= least && got <= most {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(path, got, fmt.Sprintf("must be between %d and %d, or 0 for no limit", least, most))}
 }
 
 func absolute(path *field.Path, dir string) field.ErrorList {

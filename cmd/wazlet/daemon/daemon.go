@@ -182,7 +182,8 @@ func (d *daemon) assemble() (err error) {
 	}
 	d.runtime, err = bundle.New(bundle.Config{
 		Root: c.RootDir, Shim: d.Shim, CacheDir: d.cacheDir(), MaxParallelCompiles: c.Images.MaxParallelCompiles,
-		CompileMemoryBytes: compileMemoryBytes, Cgroups: d.cgroups(), LogsDir: c.PodLogsDir,
+		CompileMemoryBytes: compileMemoryBytes, CompileTimeout: c.Images.CompileTimeout.Duration, TableElements: c.GuestLimits.TableElements,
+		Cgroups: d.cgroups(), LogsDir: c.PodLogsDir, SharedMemoryBytes: c.Isolation.Shared.MemoryBytes,
 		SharedIdle: c.Isolation.Shared.IdleTimeout.Duration, SharedHostPaths: c.Isolation.Shared.HostPaths, Warn: func(err error) { d.log.Warn("runtime", zap.Error(err)) },
 		Refused: d.refused,
 	})
@@ -216,7 +217,7 @@ func (d *daemon) spawn() (err error) {
 		Images:  countedImages{d.images, d.counted.operations},
 		Runtime: countedRuntime{moduleactor.FromBundle(d.runtime), d.counted.operations}, RootDir: c.RootDir,
 		LogMaxBytes: logMaxBytes, LogMaxFiles: logMaxFiles,
-		GuestLimits: bundle.GuestLimits{OpenFiles: c.GuestLimits.OpenFiles, OutputBytesPerSecond: c.GuestLimits.OutputBytesPerSecond},
+		GuestLimits: guestLimits(c.GuestLimits), CreateTimeout: c.Images.CompileTimeout.Duration + beyondCompile,
 	}
 	pods := podactor.Config{
 		RootDir: c.RootDir, PodLogsDir: c.PodLogsDir, NodeName: c.NodeName, Supervision: c.Supervision,

@@ -23,7 +23,10 @@ func main() {
 	if len(os.Args) > 5 && os.Args[1] == "exec" && os.Args[2] == "--bundle" && os.Args[4] == "--" {
 		os.Exit(command(os.Args[5:]))
 	}
-	if len(os.Args) == 6 && os.Args[1] == "compile" && os.Args[2] == "--module" && os.Args[4] == "--cache" {
+	if len(os.Args) >= 6 && os.Args[1] == "compile" && os.Args[2] == "--module" && os.Args[4] == "--cache" {
+		for _, a := range os.Args[6:] {
+			trace(os.Args[5], a)
+		}
 		os.Exit(compile(os.Args[3], os.Args[5]))
 	}
 	die("bad command line %q", os.Args)
