@@ -209,7 +209,7 @@ func TestSharedMemoryIsLimited(t *testing.T) {
 	d.reopen(func(c *bundle.Config) { c.Cgroups, c.SharedMemoryBytes = h, 96<<20 })
 	idle, code := enginetest.C(t, "idle.c"), enginetest.C(t, "faults.c")
 	bystander := d.running(d.spec("idle", 0, idle, nil))
-	greedy := d.start(d.spec("greedy", 0, code, func(s *bundle.Spec) { s.Args = []string{"faults", "hoard-exit"} }), bundle.Limits{})
+	greedy := d.start(d.spec("greedy", 0, code, func(s *bundle.Spec) { s.Args, s.MemoryBytes = []string{"faults", "hoard-exit"}, 512<<20 }), bundle.Limits{})
 	for _, p := range []*bundle.Process{bystander, greedy} {
 		if e := d.ended(p); e.Code != codeKilled {
 			t.Errorf("%+v", e)
