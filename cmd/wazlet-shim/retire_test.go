@@ -45,7 +45,7 @@ func isGone(t *testing.T, pid int) {
 func TestIdleSharedShimIsRetired(t *testing.T) {
 	clock, code := &stepper{now: time.Now()}, enginetest.C(t, "idle.c")
 	d := newDaemon(t)
-	d.beat = 20 * time.Millisecond
+	d.beat = time.Second // four of them without an answer would be its end
 	d.reopen(func(c *bundle.Config) { c.Clock, c.SharedIdle = clock, time.Hour })
 	p := d.running(d.spec("main", 0, code, nil))
 	before := p.PID()
@@ -74,7 +74,7 @@ func TestIdleSharedShimIsRetired(t *testing.T) {
 func TestSharedShimIsUpgraded(t *testing.T) {
 	code, path := enginetest.C(t, "idle.c"), filepath.Join(t.TempDir(), "wazlet-shim")
 	d := newDaemon(t)
-	d.beat = 20 * time.Millisecond
+	d.beat = time.Second // four of them without an answer would be its end
 	build := func(version string) {
 		old, err := os.ReadFile(binary)
 		if err == nil {

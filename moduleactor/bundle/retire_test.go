@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -72,5 +73,56 @@ func TestGenerations(t *testing.T) {
 	other := newFixture(t, root, func(c *Config) { c.LogsDir = filepath.Join(root, "elsewhere") })
 	if got, err := other.latest("node"); err != nil || got == name {
 		t.Errorf("with other directories: %q, %v", got, err)
+	}
+}
+
+// TestRetiredShimTakesNoAttempts: whoever wants to start one waits for its end, and then starts another. While an attempt is
+// being started, a shim that says that it has none is not retired.
+func TestRetiredShimTakesNoAttempts(t *testing.T) {
+	f := newFixture(t, t.TempDir(), nil)
+	name, err := f.latest("node")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := f.shim(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pidfd, err := os.Open(os.DevNull) // nobody is killed by it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = pidfd.Close() })
+	f.cfg.SharedIdle = 1 // for ever ago
+	l := newLink(s, 1, pidfd, nil)
+	s.link = l
+	p := newProcess(f.Runtime, "/attempt", testSpec(f.root, 0))
+	if err := l.add(p); err != nil || p.link != l {
+		t.Fatal(err)
+	}
+	for range 2 {
+		l.rest(0)
+	}
+	if got, err := s.found(); got != l || err != nil {
+		t.Errorf("with an attempt that is being started: %v, %v", got, err)
+	}
+	l.remove(p)
+	l.rest(1)
+	if !l.alive() {
+		t.Error("retired with an attempt that nobody here knows")
+	}
+	eventually(t, "retirement", func() bool {
+		l.rest(0)
+		return !l.alive()
+	})
+	if err := l.add(p); !errors.Is(err, errRetired) {
+		t.Errorf("an attempt for a shim that is retired: %v", err)
+	}
+	if _, err := s.found(); !errors.Is(err, ErrBusy) {
+		t.Errorf("while it is ending: %v", err)
+	}
+	close(l.gone)
+	if _, err := s.found(); !errors.Is(err, errNoShim) {
+		t.Errorf("after its end: %v", err)
 	}
 }
