@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"mime/multipart"
@@ -12,7 +13,9 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -193,5 +196,75 @@ func TestMaxConnections(t *testing.T) {
 		if got := await(t, story, "event"); got != want {
 			t.Errorf("event %d: %s, want %s", i, got, want)
 		}
+	}
+}
+
+// pipes is a listener without a network, so that time can be made to pass.
+type pipes struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes"} }
+
+// Who is slow, or says nothing, is let go, and soon.
+func TestSlowStrangers(t *testing.T) {
+	const head = "GET /pods HTTP/1.1\r\nHost: n\r\n"
+	for _, tc := range []struct {
+		name string
+		tls  bool
+		say  string
+		want time.Duration
+	}{
+		{"no handshake", false, "", 32 * time.Second},
+		{"half a handshake", false, "\x16\x03\x01", 32 * time.Second},
+		{"no request", true, "", 32 * time.Second},
+		{"half a request", true, head, 32 * time.Second},
+		{"no second request", true, head + "\r\n", 90 * time.Second},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ca := newAuthority(t, "ca")
+				cert := ca.issue(t, x509.Certificate{DNSNames: []string{"n"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+				l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan error, 1)
+				go func() {
+					ended <- server.Serve(ctx, l, server.TLSConfig{
+						ClientCAs: ca.Pool, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil },
+					}, server.Auth{Mode: server.AuthorizationAlwaysAllow}, everything())
+				}()
+				near, far := net.Pipe()
+				l.conns <- far
+				began := time.Now()
+				conn := near
+				if tc.tls {
+					conn = tls.Client(near, &tls.Config{RootCAs: ca.Pool(), ServerName: "n", NextProtos: []string{"http/1.1"}})
+				}
+				if _, err := io.WriteString(conn, tc.say); err != nil {
+					t.Fatal(err)
+				}
+				_, _ = io.Copy(io.Discard, conn) // ends with the connection, in one way or another
+				if took := time.Since(began); took != tc.want {
+					t.Errorf("let go after %s, want %s", took, tc.want)
+				}
+				_ = conn.Close()
+				cancel()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+			})
+		})
 	}
 }
