@@ -179,6 +179,7 @@ func TestCluster(t *testing.T) {
 		{"the node is registered", (*controlPlane).testNode},
 		{"kubectl reads the node's logs", (*controlPlane).testNodeLogs},
 		{"a Pod's life is told in few words", (*controlPlane).testLife},
+		{"a slow pull is shown", (*controlPlane).testSlowPull},
 		{"a Deployment becomes available, is updated and scaled", (*controlPlane).testDeployment},
 		{"Jobs end with exact exit codes", (*controlPlane).testJobs},
 		{"limits hold", (*controlPlane).testLimits},

@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -114,4 +116,31 @@ func (c *controlPlane) testEmptyDrain() {
 		out, err := c.kubectl("wait", "--for=condition=Ready", "node/edge", "--timeout=10s")
 		return because(err, out)
 	})
+}
+
+// testSlowPull pulls from a registry that takes its time: meanwhile the Pod is seen to be created, address and all.
+func (c *controlPlane) testSlowPull() {
+	registry := c.listenInside() // nobody accepts what arrives
+	defer registry.Close()
+	p := corev1.Pod{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: "slow", Labels: map[string]string{"app": "slow"}},
+		Spec: template("slow", corev1.RestartPolicyAlways).Spec,
+	}
+	p.Spec.Containers[0].Image, p.Spec.Containers[0].ImagePullPolicy = registry.Addr().String()+"/slow:v1", corev1.PullAlways
+	c.create(p)
+	c.await("ContainerCreating", func() error {
+		pods := c.apiPods("app=slow")
+		if len(pods) != 1 || len(pods[0].Status.ContainerStatuses) != 1 {
+			return errors.New("there is no status")
+		}
+		s := pods[0].Status
+		ready := slices.ContainsFunc(s.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodReadyToStartContainers && c.Status == corev1.ConditionTrue
+		})
+		if w := s.ContainerStatuses[0].State.Waiting; w == nil || w.Reason != "ContainerCreating" || s.PodIP == "" || s.StartTime == nil || !ready {
+			return fmt.Errorf("status %+v", s)
+		}
+		return nil
+	})
+	c.must("delete", "pod/slow", "--grace-period=1", "--timeout=60s")
 }
