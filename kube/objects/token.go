@@ -24,7 +24,7 @@ const (
 	// tokenRetry is when a token that could not be renewed is tried again, while the old one is good.
 	tokenRetry = 30 * time.Second
 	// lagPause is the first pause before a refused token is asked for again, which doubles until it is lagPauseMax.
-	lagPause, lagPauseMax = 10 * time.Millisecond, 640 * time.Millisecond
+	lagPause, lagPauseMax = 2 * time.Millisecond, 640 * time.Millisecond
 	// defaultTokenSeconds is the API server's default.
 	defaultTokenSeconds = 3600
 	// defaultServiceAccount is that of a Pod that names none.

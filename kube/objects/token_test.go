@@ -30,9 +30,9 @@ func TestTokenOfNewPod(t *testing.T) {
 		took    time.Duration
 	}{
 		{"known", nil, 0, time.Minute, true, 0},
-		{"authorizer", unknown, 2, time.Minute, true, 30 * time.Millisecond},
-		{"admission", missing, 3, time.Minute, true, 70 * time.Millisecond},
-		{"refused for ever", unknown, 1000, time.Minute, false, 1270 * time.Millisecond},
+		{"authorizer", unknown, 2, time.Minute, true, 6 * time.Millisecond},
+		{"admission", missing, 3, time.Minute, true, 14 * time.Millisecond},
+		{"refused for ever", unknown, 1000, time.Minute, false, 1022 * time.Millisecond},
 		{"no time", unknown, 1000, 50 * time.Millisecond, false, 50 * time.Millisecond},
 		{"another error", errors.New("connection refused"), 1, time.Minute, false, 0},
 	} {
