@@ -2,14 +2,15 @@
 // actors; the daemon gives it a Notice for each actors.Notice.
 //
 // Emit never blocks. Events wait in a queue of bounded length, are deduplicated and aggregated as client-go does for every
-// component, and are sent by one goroutine at no more than QPS. An Event that finds the queue full is dropped: Events are
-// best effort, as everywhere in Kubernetes.
+// component, and are sent by one goroutine at no more than QPS, and at less while there is something more urgent to tell the
+// API server. An Event that finds the queue full is dropped: Events are best effort, as everywhere in Kubernetes.
 package events
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -30,6 +31,12 @@ const (
 	DefaultBurst = 100
 )
 
+// While there is something more urgent an Event waits for maxYields times yieldFor, so that ten are sent in a second.
+const (
+	yieldFor  = 10 * time.Millisecond
+	maxYields = 10
+)
+
 // Config says where Events go.
 type Config struct {
 	// Client writes the Events.
@@ -39,6 +46,9 @@ type Config struct {
 	// QPS and Burst bound the requests; zero means DefaultQPS and DefaultBurst.
 	QPS   float32
 	Burst int
+	// Urgent tells whether there is something that the API server should be told before Events: it takes as long over one of
+	// them as over the status of a Pod. It is asked often. Nil: never.
+	Urgent func() bool
 	// Clock is nil for the real one. It says when similar Events are too old to be counted together; client-go stamps and
 	// paces by the real time.
 	Clock clock.PassiveClock
@@ -97,11 +107,14 @@ func New(ctx context.Context, c Config) (*Sink, error) {
 	if c.Clock == nil {
 		c.Clock = clock.RealClock{}
 	}
+	if c.Urgent == nil {
+		c.Urgent = func() bool { return false }
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	b := record.NewBroadcaster(record.WithContext(ctx), record.WithCorrelatorOptions(record.CorrelatorOptions{Clock: c.Clock}))
 	b.StartRecordingToSink(paced{
 		ctx: ctx, events: c.Client.CoreV1().Events(""),
-		limit: flowcontrol.NewTokenBucketRateLimiter(c.QPS, c.Burst),
+		limit: flowcontrol.NewTokenBucketRateLimiter(c.QPS, c.Burst), urgent: c.Urgent,
 	})
 	return &Sink{
 		broadcaster: b,
@@ -147,24 +160,39 @@ type paced struct {
 	ctx    context.Context //nolint:containedctx // record.EventSink has no room for it
 	events typedcorev1.EventInterface
 	limit  flowcontrol.RateLimiter
+	urgent func() bool
+}
+
+// turn waits until it is an Event's turn.
+func (p paced) turn() error {
+	for yields := 0; yields < maxYields && p.urgent(); yields++ {
+		t := time.NewTimer(yieldFor)
+		select {
+		case <-t.C:
+		case <-p.ctx.Done():
+			t.Stop()
+			return p.ctx.Err()
+		}
+	}
+	return p.limit.Wait(p.ctx)
 }
 
 func (p paced) Create(e *corev1.Event) (*corev1.Event, error) {
-	if err := p.limit.Wait(p.ctx); err != nil {
+	if err := p.turn(); err != nil {
 		return nil, err
 	}
 	return p.events.CreateWithEventNamespaceWithContext(p.ctx, e)
 }
 
 func (p paced) Update(e *corev1.Event) (*corev1.Event, error) {
-	if err := p.limit.Wait(p.ctx); err != nil {
+	if err := p.turn(); err != nil {
 		return nil, err
 	}
 	return p.events.UpdateWithEventNamespaceWithContext(p.ctx, e)
 }
 
 func (p paced) Patch(e *corev1.Event, data []byte) (*corev1.Event, error) {
-	if err := p.limit.Wait(p.ctx); err != nil {
+	if err := p.turn(); err != nil {
 		return nil, err
 	}
 	return p.events.PatchWithEventNamespaceWithContext(p.ctx, e, data)

@@ -169,7 +169,7 @@ func TestPaced(t *testing.T) {
 	client, created := recorded(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	g := gate{tokens: make(chan struct{}, 1)}
-	p := paced{ctx: ctx, events: client.CoreV1().Events(""), limit: g}
+	p := paced{ctx: ctx, events: client.CoreV1().Events(""), limit: g, urgent: func() bool { return false }}
 	g.tokens <- struct{}{}
 	if _, err := p.Create(&corev1.Event{}); err != nil {
 		t.Fatalf("create with a token: %v", err)
@@ -187,6 +187,36 @@ func TestPaced(t *testing.T) {
 	}
 	if n := len(client.Actions()); n != 1 {
 		t.Errorf("requests: got %d, want 1", n)
+	}
+}
+
+// An Event is sent once nothing is more urgent, and in the end in any case.
+func TestEventsGiveWay(t *testing.T) {
+	for name, tc := range map[string]struct{ urgent, asked int }{
+		"nothing is urgent":   {0, 1},
+		"something was":       {3, 4},
+		"something always is": {1000, maxYields},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, _ := recorded(t)
+			asked := 0
+			p := paced{
+				ctx: t.Context(), events: client.CoreV1().Events(""), limit: flowcontrol.NewFakeAlwaysRateLimiter(),
+				urgent: func() bool {
+					if n := len(client.Actions()); n != 0 {
+						t.Errorf("%d requests before it was asked", n)
+					}
+					asked++
+					return asked <= tc.urgent
+				},
+			}
+			if _, err := p.Create(&corev1.Event{}); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(client.Actions()); n != 1 || asked != tc.asked {
+				t.Errorf("%d requests after %d questions, want 1 after %d", n, asked, tc.asked)
+			}
+		})
 	}
 }
 

@@ -291,6 +291,12 @@ func (m *Manager) Flush(ctx context.Context) error {
 	}
 }
 
+// Behind tells whether there is something that the API does not know yet.
+func (m *Manager) Behind() bool {
+	n, _ := m.pending()
+	return n > 0
+}
+
 func (m *Manager) pending() (n int, changed <-chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -266,14 +266,17 @@ func TestSet(t *testing.T) {
 
 func TestNothingBeforeTheFirstList(t *testing.T) {
 	w := newWorld(t, livePod())
+	if w.Behind() {
+		t.Error("behind with nothing")
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); w.Run(ctx) }()
 	w.Set(livePod(), phase(corev1.PodRunning))
 	over, stop := context.WithCancel(t.Context())
 	stop()
-	if err := w.Flush(over); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "write 1 statuses") {
-		t.Errorf("flush: got %v", err)
+	if err := w.Flush(over); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "write 1 statuses") || !w.Behind() {
+		t.Errorf("flush: got %v, behind: %t", err, w.Behind())
 	}
 	cancel()
 	<-done

@@ -254,7 +254,7 @@ func (c *cluster) makeIntake(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	c.events, err = events.New(ctx, events.Config{Client: api, NodeName: d.Config.NodeName})
+	c.events, err = events.New(ctx, events.Config{Client: api, NodeName: d.Config.NodeName, Urgent: c.status.Behind})
 	return err
 }
 
