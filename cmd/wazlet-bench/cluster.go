@@ -14,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -63,7 +64,8 @@ func (t *tools) inside(ctx context.Context, plane, only string, counts []int) er
 	if err != nil {
 		return err
 	}
-	config.QPS = -1 // what is measured is not us
+	config.QPS = -1                                  // what is measured is not us
+	config.ContentType = runtime.ContentTypeProtobuf // as that of controllers, which create most Pods
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	client, err := kubernetes.NewForConfig(config)
