@@ -49,11 +49,7 @@ func newControlPlane(t *testing.T, config string, flags ...string) *controlPlane
 	}
 	t.Cleanup(func() { c.devcluster("down", "--dir", c.dir, "--purge") })
 	c.devcluster(append([]string{"up", "--dir", c.dir, "--netns", c.netns}, flags...)...)
-	c.configure(config + strings.Join([]string{
-		"nodeIP: 10.99.0.2",
-		"kubeconfig: " + filepath.Join(c.root, "kubeconfig"),
-		"bootstrapKubeconfig: " + filepath.Join(c.dir, "bootstrap.kubeconfig"), "",
-	}, "\n"))
+	c.configureAt("10.99.0.2", config)
 	c.inside = []string{"nsenter", "--net=/run/netns/" + c.netns} // ip netns exec hides the cgroups, and all limits with them
 	t.Cleanup(c.cleanUp)                                          // before the control plane goes
 	c.startOnly()
@@ -62,6 +58,16 @@ func newControlPlane(t *testing.T, config string, flags ...string) *controlPlane
 		return because(err, out)
 	})
 	return c
+}
+
+// configureAt has the node join with an address.
+func (c *controlPlane) configureAt(nodeIP, config string) {
+	c.t.Helper()
+	c.configure(config + strings.Join([]string{
+		"nodeIP: " + nodeIP,
+		"kubeconfig: " + filepath.Join(c.root, "kubeconfig"),
+		"bootstrapKubeconfig: " + filepath.Join(c.dir, "bootstrap.kubeconfig"), "",
+	}, "\n"))
 }
 
 func (c *controlPlane) devcluster(args ...string) {

@@ -158,6 +158,37 @@ func TestClusterPorts(t *testing.T) {
 	c.testPortInUse()
 }
 
+// A static Pod begins before its node has an address. Its hostPort is bound once there is one.
+func TestHostPortBeforeTheAddress(t *testing.T) {
+	c := newControlPlane(t, "")
+	c.importImage(filepath.Join(bin, "examples", "http.wasm"), "localhost/wazlet-examples/http:v1")
+	c.signal(syscall.SIGKILL)
+	const ip = "10.98.0.77" // which the machine has not yet
+	c.configureAt(ip, "")
+	p := pod("early", corev1.RestartPolicyAlways)
+	p.Spec.Containers[0].Image = "localhost/wazlet-examples/http:v1"
+	p.Spec.Containers[0].Ports = []corev1.ContainerPort{{Name: "http", ContainerPort: 8080, HostPort: 9091}}
+	c.apply(p)
+	c.startOnly()
+	shows := func(path, want string) {
+		c.await("the mirror Pod to show "+want, func() error {
+			out, err := c.kubectl("get", "pod", "early-edge", "-o", "jsonpath="+path)
+			if err == nil && out != want {
+				err = errors.New("it shows something else")
+			}
+			return because(err, out)
+		})
+	}
+	shows("{.status.containerStatuses[0].state.waiting.reason}: {.status.containerStatuses[0].state.waiting.message}",
+		"CreateContainerConfigError: ports[0].hostPort: host IP unknown: the node has no address yet")
+	add := exec.Command(c.inside[0], slices.Concat(c.inside[1:], []string{"ip", "address", "add", ip + "/32", "dev", "lo"})...)
+	if out, err := add.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	c.awaitGreeting(net.JoinHostPort(ip, "9091"), "early-edge")
+	shows("{.status.phase} {.status.hostIP}", "Running "+ip)
+}
+
 // testEgress has guests connect to another Pod: one that may, and one that may not.
 func (c *controlPlane) testEgress(url string) {
 	c.importImage(filepath.Join(bin, "examples", "http-client.wasm"), "localhost/wazlet-examples/http-client:v1")
