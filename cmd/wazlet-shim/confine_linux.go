@@ -1,12 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
+	"unsafe"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	llsyscall "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/psx"
 
 	"github.com/wazlet/wazlet/moduleactor/bundle"
 	"github.com/wazlet/wazlet/moduleactor/engine/rootfs"
@@ -25,7 +28,7 @@ func (s *shim) confine(opened []rootfs.Opened) error {
 			return err
 		}
 	}
-	return noNewPrivs()
+	return errors.Join(noNewPrivs(), dropCapabilities())
 }
 
 // confineServe does so for a shared shim, whose guests come and go: it keeps the Pods and the logs of the node, and may read
@@ -38,7 +41,7 @@ func confineServe(o serveOptions) error {
 	); err != nil {
 		return fmt.Errorf("landlock: %w", err)
 	}
-	return noNewPrivs()
+	return errors.Join(noNewPrivs(), dropCapabilities())
 }
 
 func noNewPrivs() error {
@@ -48,6 +51,29 @@ func noNewPrivs() error {
 	}
 	if err := llsyscall.AllThreadsPrctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("set no_new_privs: %w", err)
+	}
+	return nil
+}
+
+// keptCapabilities are what a shim keeps of root's powers: to use the files of volumes whoever owns them, as a container's root does, and
+// ports below 1024. It keeps none that Landlock would not hold, such as to load a module into the kernel.
+const keptCapabilities = 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID | 1<<unix.CAP_NET_BIND_SERVICE
+
+// dropCapabilities takes all others from every thread. None comes back by an exec: no_new_privs is set.
+func dropCapabilities() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if err := unix.Capget(&header, &sets[0]); err != nil {
+		return fmt.Errorf("read the capabilities: %w", err)
+	}
+	for i := range sets {
+		kept := uint32(uint64(keptCapabilities) >> (32 * i))
+		sets[i] = unix.CapUserData{Effective: sets[i].Effective & kept, Permitted: sets[i].Permitted & kept}
+	}
+	//nolint:gosec // capset(header, sets) in every thread
+	_, _, errno := psx.Syscall3(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&sets[0])), 0)
+	if errno != 0 {
+		return fmt.Errorf("drop capabilities: %w", errno)
 	}
 	return nil
 }

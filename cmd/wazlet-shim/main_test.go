@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -96,6 +98,8 @@ func confined(dir string) int {
 		{"replace its cache", os.Rename(filepath.Join(dir, "bundle", "poison"), filepath.Join(dir, "cache", "own", "file"))},
 		{"remove its cache", os.Remove(filepath.Join(dir, "cache", "own", "file"))},
 		{"write the cache of another", write("cache/other/new")},
+		{"write a file of another user", write("bundle/others")},
+		{"set its times", os.Chtimes(filepath.Join(dir, "bundle", "others"), time.Unix(1, 0), time.Unix(1, 0))},
 		{"write the log", write("log/0.log")},
 		{"connect", dial},
 		{"signal the parent", syscall.Kill(os.Getppid(), 0)},
@@ -103,6 +107,7 @@ func confined(dir string) int {
 		fmt.Printf("%s: %v\n", r.name, errors.Is(r.err, nil))
 	}
 	fmt.Printf("no new privileges: %v\n", noNewPrivileges(threads))
+	fmt.Printf("few capabilities: %v\n", fewCapabilities(threads))
 	return 0
 }
 
@@ -137,6 +142,26 @@ func noNewPrivileges(threads []*os.File) bool {
 		status := make([]byte, 4096)
 		if n, err := f.ReadAt(status, 0); n == 0 || !bytes.Contains(status, []byte("NoNewPrivs:\t1")) {
 			fmt.Printf("%s: %v\n", f.Name(), err)
+			return false
+		}
+	}
+	return len(threads) > 1
+}
+
+// fewCapabilities says whether no thread has more capabilities than shims keep.
+func fewCapabilities(threads []*os.File) bool {
+	sets := regexp.MustCompile(`Cap(?:Inh|Prm|Eff|Amb):\t([0-9a-f]+)`)
+	for _, f := range threads {
+		status := make([]byte, 4096)
+		n, _ := f.ReadAt(status, 0)
+		found := sets.FindAllSubmatch(status[:n], -1)
+		for _, set := range found {
+			if v, err := strconv.ParseUint(string(set[1]), 16, 64); err != nil || v&^keptCapabilities != 0 {
+				fmt.Printf("%s: %s\n", f.Name(), set[0])
+				return false
+			}
+		}
+		if len(found) != 4 {
 			return false
 		}
 	}

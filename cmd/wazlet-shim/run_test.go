@@ -266,8 +266,13 @@ func TestConfine(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, f := range []string{"outside/file", "rootfs/file", "volume/file", "cache/own/file", "bundle/poison"} {
+	for _, f := range []string{"outside/file", "rootfs/file", "volume/file", "cache/own/file", "bundle/poison", "bundle/others"} {
 		if err := os.WriteFile(filepath.Join(dir, f), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(filepath.Join(dir, "bundle", "others"), 1234, 1234); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -297,10 +302,13 @@ write its cache: false
 replace its cache: false
 remove its cache: false
 write the cache of another: false
+write a file of another user: true
+set its times: true
 write the log: true
 connect: false
 signal the parent: false
 no new privileges: true
+few capabilities: true
 `
 	if diff := cmp.Diff(want, string(out)); diff != "" {
 		t.Error(diff)
