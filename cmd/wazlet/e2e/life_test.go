@@ -15,8 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// A Pod's life costs the API what it has to say, and no request more. A machine that is busy takes longer than a second to start
-// it, and says so.
+// A Pod's life costs the API what it has to say, and no request more.
 func (c *controlPlane) testLife() {
 	t := c.t
 	c.oneLife("first") // of its module, too, which has to be compiled
@@ -24,8 +23,9 @@ func (c *controlPlane) testLife() {
 	events := c.must("get", "events", "--field-selector=involvedObject.name=life",
 		"-o", `jsonpath={range .items[*]}{.source.component}{.reportingComponent} {.reason}: {.message}{"\n"}{end}`)
 	t.Logf("requests: %v\nevents:\n%s", spent, events)
-	if n := spent["PATCH pods/status"]; n < 2 || n > 3 {
-		t.Errorf("%d statuses were written, want 2: it runs, it has ended; or 3: it took longer than a second to start", n)
+	// It runs, it has ended; and, where that takes longer than a second, that it is being created, has an address, is being deleted.
+	if n := spent["PATCH pods/status"]; n < 2 || n > 5 {
+		t.Errorf("%d statuses were written, want 2, or as many as 5 on a machine that is busy", n)
 	}
 	if n := spent["DELETE pods"]; n != 2 { // kubectl's and the node's
 		t.Errorf("it was deleted %d times, want 2", n)
@@ -64,7 +64,7 @@ func (c *controlPlane) oneLife(name string) map[string]int {
 	return spent
 }
 
-// requests are those that the API server has served so far, by verb and resource.
+// requests are those that the API server has done so far, by verb and resource.
 func (c *controlPlane) requests() map[string]int {
 	c.t.Helper()
 	label := regexp.MustCompile(`(\w+)="([^"]*)"`)
@@ -86,7 +86,8 @@ func (c *controlPlane) requests() map[string]int {
 		if err != nil {
 			c.t.Fatalf("%v in %q", err, line)
 		}
-		if slices.Contains([]string{"pods", "events", "serviceaccounts", "configmaps", "secrets"}, labels["resource"]) {
+		if done := strings.HasPrefix(labels["code"], "2"); done &&
+			slices.Contains([]string{"pods", "events", "serviceaccounts", "configmaps", "secrets"}, labels["resource"]) {
 			out[name] += int(n)
 		}
 	}
