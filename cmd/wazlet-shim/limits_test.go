@@ -121,8 +121,8 @@ func oom(limit int) bundle.Exit {
 	return bundle.Exit{Code: 42, Reason: bundle.OOMKilled, Message: "the guest's memory reached its limit of " + strconv.Itoa(limit) + " bytes"}
 }
 
-// Guests of a shared shim that call themselves without end, one after the other, make it larger by what docs/operations.md says, and no
-// more, whatever their stack frames are.
+// Guests of a shared shim that call themselves without end, one after the other, make it no larger than docs/operations.md
+// says: by a stack of 21 MB, as much again that is garbage, and what it needs to compile them.
 func TestSharedStacksAreBounded(t *testing.T) {
 	const bound = 64 << 20
 	d := newDaemon(t)
