@@ -69,7 +69,7 @@ func (c *Config) SetOption(option string) {
 // AddSearch adds domains that are not there yet, without the dot at their end. The dot alone is none.
 func (c *Config) AddSearch(domains ...string) {
 	for _, d := range domains {
-		if d = strings.TrimSuffix(d, "."); d != "" && !slices.Contains(c.Search, d) {
+		if d = strings.TrimRight(d, "."); d != "" && !slices.Contains(c.Search, d) {
 			c.Search = append(c.Search, d)
 		}
 	}
