@@ -80,7 +80,9 @@ func (s *server) begin(c *peer, m wire.Message, files []*os.File) {
 		return
 	}
 	c.send(answer)
-	i.run()
+	p, err := i.acquire()
+	// A stack never shrinks below what is on it. So the guest has a goroutine of its own, with nothing on it but the guest.
+	go i.run(p, err)
 }
 
 func (s *server) accept(dir string, files []*os.File) (*instance, error) {
@@ -131,20 +133,9 @@ func (i *instance) stop(kill bool) {
 	})
 }
 
-// run is the whole attempt.
-func (i *instance) run() {
-	defer i.cancel(nil)
-	i.end(i.play())
-}
-
-// play does everything up to the guest's end.
-func (i *instance) play() engine.Result {
+// acquire prepares all that the guest needs.
+func (i *instance) acquire() (*program, error) {
 	p, err := i.server.programs.acquire(i.ctx, i.spec)
-	defer func() {
-		if err := i.server.programs.release(i.server.ctx, p); err != nil {
-			i.server.complain(i, err)
-		}
-	}()
 	if err == nil {
 		p.cacheless.Do(func() {
 			if err := p.CacheError(); err != nil {
@@ -153,16 +144,38 @@ func (i *instance) play() engine.Result {
 		})
 		i.server.disk(func() { err = i.prepare() })
 	}
-	if stop, ok := errors.AsType[*engine.Stop](context.Cause(i.ctx)); ok {
-		return stop.Result
+	return p, err
+}
+
+// run runs the guest, unless there is an error, and then does what an ending needs.
+func (i *instance) run(p *program, err error) {
+	if res, ok := i.unable(err); !ok {
+		i.over(p, res)
+	} else if i.handler != nil {
+		i.over(p, i.serve(p.Program))
+	} else {
+		i.over(p, p.Run(i.ctx, i.guest))
+	}
+}
+
+// unable is the result of an attempt that cannot begin, or is to end already; ok: it can.
+func (i *instance) unable(err error) (res engine.Result, ok bool) {
+	if stop, is := errors.AsType[*engine.Stop](context.Cause(i.ctx)); is {
+		return stop.Result, false
 	}
 	if err != nil {
-		return startError(err)
+		return startError(err), false
 	}
-	if i.handler != nil {
-		return i.serve(p.Program)
+	return res, true
+}
+
+// over is the end of an attempt.
+func (i *instance) over(p *program, res engine.Result) {
+	defer i.cancel(nil)
+	if err := i.server.programs.release(i.server.ctx, p); err != nil {
+		i.server.complain(i, err)
 	}
-	return p.Run(i.ctx, i.guest)
+	i.end(res)
 }
 
 // serve serves HTTP until the attempt is to end.

@@ -34,7 +34,7 @@ func (p *Program) Instantiate(ctx context.Context, m *Memory) (*Instance, error)
 // Run is Program.Run for this guest, whose Memory is the instance's. It is called once at most.
 func (i *Instance) Run(ctx context.Context, g Guest) Result {
 	g.Memory = i.memory
-	res := i.program.run(ctx, g, i.module)
+	res := i.program.run(ctx, &g, i.module)
 	res.Message = clip(res.Message)
 	return res
 }

@@ -107,7 +107,7 @@ func (p *Program) Run(ctx context.Context, g Guest) Result {
 	if err := p.canRun(ctx, g.Memory); err != nil {
 		res.Message = err.Error()
 	} else {
-		res = p.run(ctx, g, nil)
+		res = p.run(ctx, &g, nil)
 	}
 	if err := g.Memory.close(); err != nil && res.Message == "" {
 		res.Message = err.Error()
@@ -124,33 +124,17 @@ func (p *Program) canRun(ctx context.Context, m *Memory) error {
 	return p.provide(ctx)
 }
 
-// run runs a guest in the instance, or in a new one if it is nil.
-func (p *Program) run(ctx context.Context, g Guest, instance api.Module) Result {
-	cfg := wasi.Config{
-		Args: g.Args, Env: g.Env, Stdin: g.Stdin, Stdout: g.Stdout, Stderr: g.Stderr, Root: g.Root,
-		Preopens: g.Preopens, Signals: g.Signals, Drain: g.Drain, Network: g.Network, MaxFiles: g.MaxFiles, OutputBytesPerSecond: g.OutputBytesPerSecond,
-		DirectoryEntries: g.DirectoryEntries, MaxSubscriptions: g.MaxSubscriptions, NoMemory: len(p.module.Memories) == 0,
-	}
-	if p.metered {
-		q := newQuota(ctx, g.CPU, g.CPUMillicores)
-		if q.maxStack = g.MaxStack; q.maxStack <= 0 {
-			q.maxStack = DefaultMaxStack
-		}
+// run runs a guest in the instance, or in a new one if it is nil. What is in the frames from here to the guest's code is what
+// a guest that waits has on its stack: a shared shim has thousands of these, so there is as little as possible.
+func (p *Program) run(ctx context.Context, g *Guest, instance api.Module) Result {
+	ctx, host, q, err := p.host(ctx, g)
+	if q != nil {
 		defer q.pause()
-		ctx = context.WithValue(ctx, quotaKey{}, q)
-		cfg.Pause, cfg.Resume = q.pause, q.resume
 	}
-	host, err := wasi.New(cfg)
 	if err != nil {
 		return startError(err.Error())
 	}
 	defer func() { _ = host.Close() }() // closes the guest's files; nothing is left to do with an error
-	return p.enter(host.Context(ctx), g, instance)
-}
-
-// enter runs the guest in a context of its host. wazero never looks at the context itself.
-func (p *Program) enter(ctx context.Context, g Guest, instance api.Module) Result {
-	var err error
 	if instance == nil {
 		if instance, err = p.instantiate(ctx, g.Memory); instance != nil {
 			defer func() { _ = instance.Close(ctx) }()
@@ -163,6 +147,35 @@ func (p *Program) enter(ctx context.Context, g Guest, instance api.Module) Resul
 		// A module may have a start section, and code of it may exit or trap.
 		return instantiationFailed(ctx, err, g.Memory)
 	}
+	return p.enter(ctx, g, instance)
+}
+
+// host makes the guest's host, and a context of it. wazero never looks at the context itself. The quota is that of a metered
+// guest.
+func (p *Program) host(ctx context.Context, g *Guest) (context.Context, *wasi.Instance, *quota, error) {
+	cfg := wasi.Config{
+		Args: g.Args, Env: g.Env, Stdin: g.Stdin, Stdout: g.Stdout, Stderr: g.Stderr, Root: g.Root,
+		Preopens: g.Preopens, Signals: g.Signals, Drain: g.Drain, Network: g.Network, MaxFiles: g.MaxFiles, OutputBytesPerSecond: g.OutputBytesPerSecond,
+		DirectoryEntries: g.DirectoryEntries, MaxSubscriptions: g.MaxSubscriptions, NoMemory: len(p.module.Memories) == 0,
+	}
+	var q *quota
+	if p.metered {
+		q = newQuota(ctx, g.CPU, g.CPUMillicores)
+		if q.maxStack = g.MaxStack; q.maxStack <= 0 {
+			q.maxStack = DefaultMaxStack
+		}
+		ctx = context.WithValue(ctx, quotaKey{}, q)
+		cfg.Pause, cfg.Resume = q.pause, q.resume
+	}
+	host, err := wasi.New(cfg)
+	if err != nil {
+		return ctx, nil, q, err
+	}
+	return host.Context(ctx), host, q, nil
+}
+
+// enter runs the guest's code.
+func (p *Program) enter(ctx context.Context, g *Guest, instance api.Module) Result {
 	if ctx.Err() != nil {
 		return stopped(ctx)
 	}
