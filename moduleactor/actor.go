@@ -20,7 +20,6 @@ func Props(sys *actors.System, cfg Config, pod actors.PodRef, container string) 
 		return &module{
 			sys: sys, cfg: cfg, handle: h, pod: pod, container: container, epoch: epoch,
 			machine: machine{state: stateCreated, timeout: cfg.CreateTimeout},
-			timers:  map[timer]func(){},
 		}
 	})
 }
@@ -46,7 +45,8 @@ type module struct {
 	process Process // nil until there is one
 	worker  *actors.Worker
 	seq     uint64 // of the last worker
-	timers  map[timer]func()
+	// timers cancel the pending timers.
+	timers [timerLetGo + 1]func()
 }
 
 // report is what a worker of this actor found out. Reports of another incarnation or of an abandoned worker are dropped.
@@ -114,6 +114,12 @@ func (a *module) step(ctx actor.Context, ev event) {
 	for _, e := range effects {
 		a.carryOut(ctx, e, now)
 	}
+	// A timer that counts no more would wake the actor for nothing, and thousands of Pods that started together at once.
+	for k, gen := range next.gens {
+		if gen == 0 {
+			a.cancelTimer(k)
+		}
+	}
 }
 
 // letGo leaves the guest alone, whatever it does, and makes sure that no work of this incarnation goes on.
@@ -126,9 +132,15 @@ func (a *module) letGo() {
 }
 
 func (a *module) cancelTimers() {
-	for k, cancel := range a.timers {
+	for k := range a.timers {
+		a.cancelTimer(k)
+	}
+}
+
+func (a *module) cancelTimer(k int) {
+	if cancel := a.timers[k]; cancel != nil {
 		cancel()
-		delete(a.timers, k)
+		a.timers[k] = nil
 	}
 }
 

@@ -180,6 +180,21 @@ func TestRunToCompletion(t *testing.T) {
 	})
 }
 
+// TestIdle: nothing wakes the actor of a guest that runs.
+func TestIdle(t *testing.T) {
+	bubble(t, func(t *testing.T, h *harness) {
+		h.runtime.Script = func(bundle.Spec) moduleactortest.Guest { return moduleactortest.Guest{RunFor: 3 * time.Hour} }
+		h.run(0)
+		h.expect(t, "Pulling", "Pulled", "Created", "Started")
+		handled := func() uint64 { return h.sys.Registry().Lookup("pod/c").Info().Handled }
+		before := handled()
+		h.pass(2 * time.Hour)
+		if after := handled(); before == 0 || after != before {
+			t.Errorf("it had handled %d messages, and %d two hours later", before, after)
+		}
+	})
+}
+
 // TestRestarts shows one PID through several attempts, each in an incarnation of its own.
 func TestRestarts(t *testing.T) {
 	bubble(t, func(t *testing.T, h *harness) {

@@ -24,9 +24,7 @@ func (a *module) carryOut(ctx actor.Context, e effect, now time.Time) {
 			a.warn(fmt.Sprintf("signal container %s: %v", a.container, err))
 		}
 	case arm:
-		if cancel := a.timers[e.timer]; cancel != nil {
-			cancel()
-		}
+		a.cancelTimer(int(e.timer))
 		a.timers[e.timer] = a.sys.After(ctx.Self(), e.after, alarm{a.epoch, timedOut{timer: e.timer, gen: e.gen}})
 	case tell:
 		ctx.Send(ctx.Parent(), e.fact)

@@ -144,7 +144,7 @@ func memoryDir(t *testing.T) string {
 func (d *driver) spawn() {
 	d.t.Helper()
 	sys := d.sim.System()
-	pods := podactor.Config{RootDir: d.world.root, PodLogsDir: d.world.root + "/logs", NodeName: "node", Supervision: d.sup}
+	pods := &podactor.Config{RootDir: d.world.root, PodLogsDir: d.world.root + "/logs", NodeName: "node", Supervision: d.sup}
 	node, err := nodeactor.Spawn(sys, nodeactor.Config{
 		RootDir: d.world.root, NodeName: "node", MaxPods: 4, Network: d.network(), Supervision: d.sup,
 		OnStatus: d.world.onStatus, OnEnded: d.world.onEnded, Admit: d.world.admit,

@@ -94,7 +94,7 @@ func (n *tree) Scan(uid string) ([]bundle.Found, error) { return n.runtime.Scan(
 func (n *tree) spawn(t *testing.T) {
 	t.Helper()
 	modules := moduleactor.Config{Images: n.images, Runtime: n.runtime, RootDir: n.root}
-	pods := podactor.Config{RootDir: n.root, PodLogsDir: n.root + "/logs", NodeName: "n1", Supervision: n.sup}
+	pods := &podactor.Config{RootDir: n.root, PodLogsDir: n.root + "/logs", NodeName: "n1", Supervision: n.sup}
 	node, err := nodeactor.Spawn(n.sys, nodeactor.Config{
 		RootDir: n.root, NodeName: "n1", MaxPods: n.maxPods, Supervision: n.sup, OnStatus: n.onStatus,
 	}, nodeactor.Deps{

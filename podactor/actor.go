@@ -12,18 +12,18 @@ import (
 )
 
 // Props makes a pod actor. It is spawned as pods/<uid> of the node actor and needs nothing else to begin. Props are for
-// one spawn; the handle shows the actor in the registry.
+// one spawn; the handle shows the actor in the registry. All Pods share cfg, which nobody changes.
 //
 // What the actor knows is kept beside it, so that a crash (a bug of ours) loses nothing but the step that failed: the
 // next incarnation looks for what is alive and goes on.
-func Props(sys *actors.System, cfg Config, deps Deps, start Start) (*actor.Props, *actors.Handle) {
+func Props(sys *actors.System, cfg *Config, deps Deps, start Start) (*actor.Props, *actors.Handle) {
 	if deps.Bundles == nil {
 		deps.Bundles = bundlesOf(cfg.RootDir)
 	}
 	return props(sys, cfg, deps, newLedger(sys, cfg, start))
 }
 
-func props(sys *actors.System, cfg Config, deps Deps, l *ledger) (*actor.Props, *actors.Handle) {
+func props(sys *actors.System, cfg *Config, deps Deps, l *ledger) (*actor.Props, *actors.Handle) {
 	pod := l.state.Pod
 	return sys.Props(actors.KindPod, pod.Namespace+"/"+pod.Name, l.state.ref(), func(h *actors.Handle) actor.Actor {
 		return &podActor{
@@ -45,7 +45,7 @@ type ledger struct {
 	step func(State, event, time.Time) (State, []effect)
 }
 
-func newLedger(sys *actors.System, cfg Config, start Start) *ledger {
+func newLedger(sys *actors.System, cfg *Config, start Start) *ledger {
 	l := &ledger{reject: start.Reject, step: step}
 	if start.Checkpoint != nil {
 		l.state, l.begun = start.Checkpoint.State.clone(), true
@@ -65,7 +65,7 @@ func newLedger(sys *actors.System, cfg Config, start Start) *ledger {
 // strategy, see supervise.go.
 type podActor struct {
 	sys    *actors.System
-	cfg    Config
+	cfg    *Config
 	deps   Deps
 	handle *actors.Handle
 	ledger *ledger
@@ -242,7 +242,7 @@ func (a *podActor) show(ctx actor.Context) {
 			c.handle.NextRestart(s.Containers[i].RetryAt)
 		}
 	}
-	next := deriveStatus(s, a.cfg, a.ledger.shown, a.sys.Clock().Now())
+	next := deriveStatus(s, *a.cfg, a.ledger.shown, a.sys.Clock().Now())
 	if a.ledger.shown.told && sameStatus(&a.ledger.shown.PodStatus, &next) {
 		return
 	}

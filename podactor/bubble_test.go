@@ -119,7 +119,7 @@ func (n *node) up(t *testing.T, s *actors.System, start Start) {
 	t.Helper()
 	modules := moduleactor.Config{Images: n.images, Runtime: n.runtime, RootDir: n.cfg.RootDir}
 	n.parent = &parent{sys: s, spawn: func() (*actor.Props, *actors.Handle) {
-		return Props(s, n.cfg, Deps{Bundles: n.runtime, Module: func(name string) (*actor.Props, *actors.Handle) {
+		return Props(s, &n.cfg, Deps{Bundles: n.runtime, Module: func(name string) (*actor.Props, *actors.Handle) {
 			return moduleactor.Props(s, modules, actors.PodRef{UID: "uid-1", Namespace: "ns", Name: "p"}, name)
 		}}, start)
 	}}

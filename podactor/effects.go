@@ -157,7 +157,7 @@ func (a *podActor) cleanup(ctx actor.Context) {
 	}
 	a.cleaning = false
 	pod, cfg, bundles := a.ledger.state.Pod, a.cfg, a.deps.Bundles
-	a.work(ctx, func(context.Context) event { return cleaned{removeAll(cfg, bundles, pod)} })
+	a.work(ctx, func(context.Context) event { return cleaned{removeAll(*cfg, bundles, pod)} })
 }
 
 // diskBundles is package bundle below one root.

@@ -145,10 +145,10 @@ func (a *nodeActor) Receive(ctx actor.Context) {
 	n := (*fakeNode)(a)
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
-		l := newLedger(n.sys, n.cfg, n.start)
+		l := newLedger(n.sys, &n.cfg, n.start)
 		l.step = n.step
 		n.ledger = l
-		p, _ := props(n.sys, n.cfg, Deps{Module: n.module, Bundles: fakeBundles{n}, Objects: n.objects}, l)
+		p, _ := props(n.sys, &n.cfg, Deps{Module: n.module, Bundles: fakeBundles{n}, Objects: n.objects}, l)
 		pid, err := ctx.SpawnNamed(p, string(l.state.Pod.UID))
 		if err != nil {
 			panic(err)

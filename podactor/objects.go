@@ -30,7 +30,7 @@ type surroundings struct {
 
 func (a *podActor) surroundings() surroundings {
 	s := &a.ledger.state
-	return surroundings{cfg: a.cfg, objects: a.deps.Objects, allocatable: a.deps.Allocatable, pod: s.Pod, podIP: s.PodIP, hostIP: s.HostIP}
+	return surroundings{cfg: *a.cfg, objects: a.deps.Objects, allocatable: a.deps.Allocatable, pod: s.Pod, podIP: s.PodIP, hostIP: s.HostIP}
 }
 
 // world is the part that volumes need.

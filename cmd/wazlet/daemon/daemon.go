@@ -219,7 +219,7 @@ func (d *daemon) spawn() (err error) {
 		LogMaxBytes: logMaxBytes, LogMaxFiles: logMaxFiles,
 		GuestLimits: guestLimits(c.GuestLimits), CreateTimeout: c.Images.CompileTimeout.Duration + beyondCompile,
 	}
-	pods := podactor.Config{
+	pods := &podactor.Config{
 		RootDir: c.RootDir, PodLogsDir: c.PodLogsDir, NodeName: c.NodeName, Supervision: c.Supervision,
 		RuntimeClasses: map[string]podactor.Isolation{}, HostsFile: bundle.HostsFile, DNS: dnsOf(c.DNS), Egress: egressOf(c.Egress),
 		DefaultIsolation:  podactor.Isolation(c.Isolation.Default),
