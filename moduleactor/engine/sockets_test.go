@@ -225,6 +225,8 @@ func TestGuestIsRefused(t *testing.T) {
 		"the host's loopback":       {[]string{"client", "127.0.0.1", port}, "connect: errno 14"}, // nobody listens there in the Pod
 		"a datagram":                {[]string{"datagram", "127.77.1.1", port}, "send_to: errno 2"},
 		"a connection, nonblocking": {[]string{"later", "127.77.1.1", port}, "connect: errno 2"},
+		"every address of the host": {[]string{"client", "0.0.0.0", port}, "connect: errno 14"},
+		"metadata of a cloud":       {[]string{"client", "169.254.169.254", "80"}, "connect: errno 2"},
 		"a port above 65535":        {[]string{"client", other.String(), "65536"}, "connect: errno 28"},
 		"a name that is not known":  {[]string{"resolve", "nothing.example", "80"}, "getaddrinfo: errno 44"},
 		"a service":                 {[]string{"resolve", "good.example", "gopher"}, "getaddrinfo: errno 44"},
@@ -232,6 +234,24 @@ func TestGuestIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			versions(t, func(t *testing.T, v1 bool) {
 				if diff := cmp.Diff(tc.want, dialing(t, v1, nil, tc.args...).rest(t)); diff != "" {
+					t.Error(diff)
+				}
+			})
+		})
+	}
+}
+
+// The same destinations have more names in IPv6.
+func TestGuestIsRefusedOverIPv6(t *testing.T) {
+	port, _ := greeter(t, netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	for to, want := range map[string]string{
+		"::1": "connect: errno 14", "::": "connect: errno 14", "::ffff:127.0.0.1": "connect: errno 14", "::ffff:0.0.0.0": "connect: errno 14",
+		"::ffff:127.77.1.1": "connect: errno 2", "::ffff:169.254.169.254": "connect: errno 2", "64:ff9b::7f00:1": "connect: errno 2",
+		"::127.0.0.1": "connect: errno 2", "2002:7f00:1::": "connect: errno 2", "fe80::1": "connect: errno 2", "fd00:ec2::254": "connect: errno 2",
+	} {
+		t.Run(to, func(t *testing.T) {
+			versions(t, func(t *testing.T, v1 bool) {
+				if diff := cmp.Diff(want, dialing(t, v1, []string{"SIX=1"}, "client", to, port).rest(t)); diff != "" {
 					t.Error(diff)
 				}
 			})

@@ -2,6 +2,7 @@ package wasi
 
 import (
 	"encoding/binary"
+	"math"
 
 	"github.com/tetratelabs/wazero/api"
 )
@@ -16,6 +17,14 @@ func (m memory) bytes(ptr, n uint64) ([]byte, Errno) {
 		return nil, efault
 	}
 	return b, esuccess
+}
+
+// array are n elements of a size, which together may be more than any memory has.
+func (m memory) array(ptr, n, size uint64) ([]byte, Errno) {
+	if n > math.MaxUint32/size {
+		return nil, efault
+	}
+	return m.bytes(ptr, n*size)
 }
 
 func (m memory) putU32(ptr uint64, v uint32) Errno {
@@ -62,7 +71,7 @@ func (m memory) vectors(ptr, n uint64) (vectors, Errno) {
 	if uint32(n) > maxVectors {
 		return vectors{}, einval
 	}
-	list, errno := m.bytes(ptr, uint64(uint32(n))*vectorSize)
+	list, errno := m.array(ptr, uint64(uint32(n)), vectorSize)
 	return vectors{m: m, list: list, left: maxTransfer}, errno
 }
 

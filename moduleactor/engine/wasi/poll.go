@@ -53,11 +53,11 @@ func (c call) pollOneoff(unstable bool) Errno {
 	if n == 0 || n > uint64(c.maxPoll) {
 		return einval
 	}
-	subs, errno := c.mem.bytes(c.a[0], n*size)
+	subs, errno := c.mem.array(c.a[0], n, size)
 	if errno != esuccess {
 		return errno
 	}
-	out, errno := c.mem.bytes(c.a[1], n*eventSize)
+	out, errno := c.mem.array(c.a[1], n, eventSize)
 	if errno != esuccess {
 		return errno
 	}
