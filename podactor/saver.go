@@ -77,11 +77,13 @@ func (a *podActor) goOn(ctx actor.Context) {
 }
 
 // durable tells whether a checkpoint of next would say anything that one of before does not, as far as it matters: the
-// progress of an attempt is on disk in its bundle.
+// progress of an attempt is on disk in its bundle, and whoever goes on prepares and initializes the Pod again, with what its
+// containers have done.
 func durable(before, next *State) bool {
-	return before.Stage != next.Stage || before.Pod != next.Pod || before.Deletion != next.Deletion ||
-		before.Outcome != next.Outcome || before.Initialized != next.Initialized || before.Prepared != next.Prepared ||
-		before.RestartingAll != next.RestartingAll || before.KillBy != next.KillBy || before.PodIP != next.PodIP ||
+	goes := func(s Stage) bool { return s == StagePreparing || s == StageInitializing || s == StageRunning }
+	return before.Stage != next.Stage && !(goes(before.Stage) && goes(next.Stage)) || before.Pod != next.Pod ||
+		before.Deletion != next.Deletion || before.Outcome != next.Outcome || before.RestartingAll != next.RestartingAll ||
+		before.KillBy != next.KillBy || before.PodIP != next.PodIP ||
 		!slices.EqualFunc(before.Containers, next.Containers, func(a, b Container) bool {
 			return a.Last == b.Last && a.Attempt == b.Attempt && a.RetryAt.Equal(b.RetryAt) && a.History == b.History &&
 				a.Started == b.Started && a.Waiting == b.Waiting && a.Replace == b.Replace && a.KillBy.Equal(b.KillBy) && (a.Stage == b.Stage || b.Stage < ModuleRunning)
