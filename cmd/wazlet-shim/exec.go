@@ -32,8 +32,8 @@ const maxExecModule = 64 << 20
 // execCommand runs a command beside a container's guest: in the same sandbox, but with memory, argv and stdio of its own.
 // Its result is the command's exit code; what else there is to say goes to stderr.
 func execCommand(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	dir, cgroups := "", noCgroups
-	argv, err := parseFlags("exec", args, stderr, map[string]*string{"bundle": &dir, "cgroups": &cgroups})
+	e := execution{cgroups: noCgroups, spec: anySpec, guest: engine.Guest{Stdin: stdin, Stdout: stdout, Stderr: stderr}}
+	argv, err := parseFlags("exec", args, stderr, map[string]*string{"bundle": &e.dir, "cgroups": &e.cgroups, "spec": &e.spec})
 	if err == nil && len(argv) == 0 {
 		err = errors.New("no command")
 	}
@@ -49,7 +49,7 @@ func execCommand(ctx context.Context, args []string, stdin io.Reader, stdout, st
 	debug.SetGCPercent(gcPercent)
 	unix.Umask(umask)
 	// Those of a terminal keep their meaning: ^C ends this process, also while the guest computes.
-	e := execution{dir: dir, argv: argv, cgroups: cgroups, guest: engine.Guest{Stdin: stdin, Stdout: stdout, Stderr: stderr}}
+	e.argv = argv
 	res, err := e.run(ctx)
 	if err != nil {
 		fmt.Fprintf(stderr, "exec: %q: %v\n", argv[0], err)
@@ -73,15 +73,33 @@ type execution struct {
 	argv []string
 	// cgroups are the directories of those to join besides the spec's, as a list.
 	cgroups string
-	guest   engine.Guest
+	// spec is the sum of the spec that the daemon has written.
+	spec  string
+	guest engine.Guest
 }
 
-// noCgroups says that there are none besides the spec's.
-const noCgroups = "none"
+const (
+	// noCgroups says that there are none besides the spec's, anySpec that whatever is there is meant.
+	noCgroups = "none"
+	anySpec   = "any"
+)
+
+// readSpec reads the spec, which must be the daemon's.
+func (e *execution) readSpec() (bundle.Spec, error) {
+	spec, err := bundle.ReadSpec(e.dir)
+	if err != nil || e.spec == anySpec {
+		return spec, err
+	}
+	sum, err := spec.Sum()
+	if err == nil && sum != e.spec {
+		err = fmt.Errorf("%s is not what the daemon has written", bundle.SpecFile)
+	}
+	return spec, err
+}
 
 // run does everything up to the guest's end. An error says that there was no guest.
 func (e *execution) run(ctx context.Context) (engine.Result, error) {
-	spec, err := bundle.ReadSpec(e.dir)
+	spec, err := e.readSpec()
 	if err != nil {
 		return engine.Result{}, err
 	}

@@ -172,6 +172,33 @@ func testExec(t *testing.T, shim string) {
 	}
 }
 
+// TestExecBelievesTheDaemon: a guest's process that has broken out of the guest may write to its bundle, but not say by it what a command
+// beside it may do, which begins outside of all bounds.
+func TestExecBelievesTheDaemon(t *testing.T) {
+	eitherWay(t, func(t *testing.T, shim string) {
+		c := newContainer(t, enginetest.C(t, "multi.c"), nil, func(s *bundle.Spec) { s.Shim = shim })
+		if code, stdout, _ := c.exec("", "args"); code != 0 || stdout != "args\n" {
+			t.Fatalf("code %d, %q", code, stdout)
+		}
+		dir, err := bundle.Dir(strings.TrimSuffix(c.spec.CacheDir, "/cache"), c.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec, err := bundle.ReadSpec(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec.Landlock, spec.Mounts = false, []bundle.Mount{{Host: "/", Guest: "/host"}}
+		if err := bundle.WriteSpec(dir, spec); err != nil {
+			t.Fatal(err)
+		}
+		code, stdout, stderr := c.exec("", "args")
+		if want := "exec: \"args\": spec.json is not what the daemon has written\n"; code != 126 || stdout != "" || stderr != want {
+			t.Errorf("code %d, stdout %q, stderr %q, want %q", code, stdout, stderr, want)
+		}
+	})
+}
+
 // TestExecSharesFiles shows that a command and the container see the same files, and the same limits to them.
 func TestExecSharesFiles(t *testing.T) { eitherWay(t, testExecSharesFiles) }
 

@@ -167,8 +167,11 @@ func (p *Process) startExec(o ExecOptions, s *stdio, life *os.File) (*command, e
 	if o.TTY {
 		attr.Sys.Setctty, attr.Sys.Ctty = true, 0
 	}
-	var err error
-	args := []string{p.rt.cfg.Shim, "exec", "--bundle", p.dir}
+	sum, err := p.spec.Sum()
+	if err != nil {
+		return nil, err
+	}
+	args := []string{p.rt.cfg.Shim, "exec", "--bundle", p.dir, "--spec", sum}
 	if dirs := p.execCgroups(); len(dirs) > 0 {
 		args = append(args, "--cgroups", strings.Join(dirs, string(os.PathListSeparator)))
 	}

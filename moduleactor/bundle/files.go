@@ -2,6 +2,8 @@ package bundle
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,6 +59,24 @@ func WriteSpec(dir string, s Spec) error {
 		return writeJSON(filepath.Join(dir, SpecFile), s)
 	}
 	return replaceJSON(filepath.Join(dir, SpecFile), s)
+}
+
+// Sum is a checksum of the spec. The file is in a directory to which the guest's process may write: who acts on it for the daemon, outside
+// of that process's bounds, makes sure that it is still the daemon's.
+func (s Spec) Sum() (string, error) {
+	var read Spec // what is no UTF-8 is another text once it was written and read
+	text, err := json.Marshal(s)
+	if err == nil {
+		err = json.Unmarshal(text, &read)
+	}
+	if err == nil {
+		text, err = json.Marshal(read)
+	}
+	if err != nil {
+		return "", fmt.Errorf("spec: %w", err)
+	}
+	sum := sha256.Sum256(text)
+	return "sha256:" + hex.EncodeToString(sum[:]), nil
 }
 
 // ReadState reads what the shim wrote when the guest started. fs.ErrNotExist: it has not, or a power cut took it: an empty

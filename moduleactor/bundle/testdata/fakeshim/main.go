@@ -20,8 +20,8 @@ func main() {
 	if len(os.Args) == 4 && os.Args[1] == "run" && os.Args[2] == "--bundle" {
 		os.Exit(run(os.Args[3]))
 	}
-	if len(os.Args) > 5 && os.Args[1] == "exec" && os.Args[2] == "--bundle" && os.Args[4] == "--" {
-		os.Exit(command(os.Args[5:]))
+	if len(os.Args) > 7 && os.Args[1] == "exec" && os.Args[2] == "--bundle" && os.Args[4] == "--spec" && os.Args[6] == "--" {
+		os.Exit(command(os.Args[7:]))
 	}
 	if len(os.Args) >= 6 && os.Args[1] == "compile" && os.Args[2] == "--module" && os.Args[4] == "--cache" {
 		for _, a := range os.Args[6:] {
