@@ -80,8 +80,13 @@ func (a *podActor) goOn(ctx actor.Context) {
 // progress of an attempt is on disk in its bundle, and whoever goes on prepares and initializes the Pod again, with what its
 // containers have done.
 func durable(before, next *State) bool {
-	goes := func(s Stage) bool { return s == StagePreparing || s == StageInitializing || s == StageRunning }
-	return before.Stage != next.Stage && !(goes(before.Stage) && goes(next.Stage)) || before.Pod != next.Pod ||
+	phase := func(s Stage) Stage {
+		if s == StagePreparing || s == StageInitializing {
+			return StageRunning
+		}
+		return s
+	}
+	return phase(before.Stage) != phase(next.Stage) || before.Pod != next.Pod ||
 		before.Deletion != next.Deletion || before.Outcome != next.Outcome || before.RestartingAll != next.RestartingAll ||
 		before.KillBy != next.KillBy || before.PodIP != next.PodIP ||
 		!slices.EqualFunc(before.Containers, next.Containers, func(a, b Container) bool {
