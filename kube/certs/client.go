@@ -255,14 +255,14 @@ func (c *Client) present(*tls.CertificateRequestInfo) (*tls.Certificate, error) 
 // renewed takes a certificate into use.
 func (c *Client) renewed(cert *tls.Certificate) {
 	old := c.current.Swap(cert)
-	c.once.Do(func() { close(c.ready) })
 	if old != nil {
 		c.log.Info("client certificate renewed, closing the connections made with the old one",
 			zap.Time("not_after", cert.Leaf.NotAfter))
 	} else {
 		c.log.Info("client certificate in use", zap.Time("not_after", cert.Leaf.NotAfter))
 	}
-	c.dialer.CloseAll() // anonymous ones too
+	c.dialer.CloseAll()                  // anonymous ones too
+	c.once.Do(func() { close(c.ready) }) // now, so that it does not meet the first connections of those who waited
 }
 
 func (c *Client) usable(cert *tls.Certificate) bool {
