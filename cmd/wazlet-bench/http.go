@@ -81,6 +81,10 @@ func (t *tools) startHandler(ctx context.Context, g guest) (*bundle.Process, fun
 	if err != nil {
 		return nil, nil, err
 	}
+	sum := digest.FromBytes(module).String()
+	if err := r.Compile(ctx, g.file, sum, true); err != nil {
+		return nil, nil, err
+	}
 	id := bundle.ID{PodUID: filepath.Base(g.file), Container: "main"}
 	id.PodUID = id.PodUID[:len(id.PodUID)-len(filepath.Ext(id.PodUID))]
 	attempt, err := bundle.Dir(dir, id)
@@ -94,7 +98,7 @@ func (t *tools) startHandler(ctx context.Context, g guest) (*bundle.Process, fun
 	spec := bundle.Spec{
 		Version: bundle.SpecVersion, PodUID: id.PodUID, Namespace: "default", Pod: "bench", Container: id.Container,
 		ContainerID: bundle.NewContainerID(), ImageID: "bench", Module: g.file, CacheDir: filepath.Join(dir, "cache"),
-		ModuleDigest: digest.FromBytes(module).String(), Args: []string{g.name}, Rootfs: rootfs, Landlock: true,
+		ModuleDigest: sum, Args: []string{g.name}, Rootfs: rootfs, Landlock: true,
 		Log:       &bundle.Log{Path: filepath.Join(attempt, "logs", "0.log"), MaxBytes: 10 << 20, MaxFiles: 5},
 		Handler:   &bundle.Handler{Protocol: bundle.HandlerCGI, Timeout: 30 * time.Second, MaxConcurrency: 32, MaxBodyBytes: 1 << 20},
 		Listeners: []bundle.Listener{{Name: "http", Network: bundle.NetworkTCP, Address: netip.MustParseAddrPort(httpAddress)}},
