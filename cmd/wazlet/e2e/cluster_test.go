@@ -250,9 +250,13 @@ func (c *controlPlane) testDeployment() {
 		}
 		return because(err, out)
 	})
-	if out := c.must("describe", "pod", name); !strings.Contains(out, "Container started") {
-		t.Errorf("kubectl describe shows no Event of ours:\n%s", out)
-	}
+	c.await("kubectl describe to show our Events, which give way to statuses", func() error {
+		out, err := c.kubectl("describe", "pod", name)
+		if err == nil && !strings.Contains(out, "Container started") {
+			err = errors.New("no Event that the container was started")
+		}
+		return because(err, out)
+	})
 	c.must("scale", "deployment/web", "--replicas=3")
 	c.awaitPods("app=web", 3)
 	c.create(deployment("web", 3, "idle", "updated"))

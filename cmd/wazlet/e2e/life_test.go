@@ -30,8 +30,9 @@ func (c *controlPlane) testLife() {
 	if n := spent["DELETE pods"]; n != 2 { // kubectl's and the node's
 		t.Errorf("it was deleted %d times, want 2", n)
 	}
-	if n := spent["POST serviceaccounts/token"]; n != 1 {
-		t.Errorf("%d tokens were asked for, want 1", n)
+	// The API server refuses a token until its authorizer has heard of the Pod, too.
+	if n := spent["POST serviceaccounts/token"]; n < 1 || n > 5 {
+		t.Errorf("%d tokens were asked for, want 1, or some more where the API server was late", n)
 	}
 	counted := c.must("get", "--raw", "/api/v1/nodes/edge/proxy/metrics")
 	for _, name := range []string{
