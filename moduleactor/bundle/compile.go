@@ -34,8 +34,9 @@ type flight struct {
 // Compile fills the compile cache for a module in a process of its own, unless that was done before: one at a time for
 // each digest, bounded in number. It blocks and obeys ctx. An *InvalidModule is the module's fault.
 //
-// Shared shims run metered modules, which are compiled apart. A marker file in the cache says that it was done, and by which shim. A module that is in the cache and cannot
-// be read does no harm but that the shims which run it compile it again: they may not write to the cache.
+// Shared shims run metered modules, which are compiled apart. A marker file in the cache says that it was done, and by which
+// shim. A module that is in the cache and cannot be read does no harm but that the shims which run it compile it again: they
+// may not write to the cache.
 func (r *Runtime) Compile(ctx context.Context, module, digest string, metered bool) error {
 	if !isDigest(digest) {
 		return fmt.Errorf("compile: digest: want sha256: and 64 hexadecimal digits (got %.80q)", digest)
